@@ -1,0 +1,163 @@
+"""Image files in and out: bit depth, orientation, colour and transparency are decided here, once."""
+import io
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import DataError, OutputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+Image.MAX_IMAGE_PIXELS = 500_000_000
+
+# EXIF orientation -> what turns the stored pixels upright.
+_UPRIGHT = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name is an image's; hidden files are not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in px after EXIF orientation, from the file's header alone. DataError: not an image."""
+    with _opened(path) as file:
+        return file.size[::-1] if _orientation(file) >= 5 else file.size
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Return the pixels, RGB and upright: uint8, or uint16 for a 16-bit file, [H, W, 3].
+
+    Grey is repeated to three channels, palettes are resolved, transparency is dropped over black.
+    DataError names the file where it is missing, truncated or no image.
+    """
+    with _opened(path) as file:
+        pixels = _read_16_bit(path) if _is_16_bit(file) else np.asarray(_flattened(file))
+        turn = _UPRIGHT.get(_orientation(file))
+    return np.ascontiguousarray(turn(pixels) if turn else pixels)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Return a label image as stored: uint8 [H, W] (grey levels or palette indices), or uint8 [H, W, 3] where it is coloured."""
+    with _opened(path) as file:
+        orientation = _orientation(file)
+        if file.mode == "P":
+            values = np.asarray(file)
+        elif file.mode in ("1", "L", "LA", "I", "I;16", "F"):
+            values = np.asarray(file.convert("L")) if file.mode in ("1", "L", "LA") else np.asarray(file).clip(0, 255).astype(np.uint8)
+        else:
+            values = np.asarray(file.convert("RGB"))
+            if (values == values[..., :1]).all():
+                values = values[..., 0]
+    turn = _UPRIGHT.get(orientation)
+    return np.ascontiguousarray(turn(values) if turn else values)
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether all three channels [H, W, 3] are equal."""
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
+
+
+def to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """Pixels uint8 or uint16 [H, W, 3] -> float32 [3, H, W] in 0..1."""
+    depth = np.iinfo(pixels.dtype).max
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32) / np.float32(depth))
+
+
+def to_pixels(image: torch.Tensor, dtype: np.dtype | type = np.uint8) -> np.ndarray:
+    """Float [3, H, W] in 0..1 -> pixels uint8 or uint16 [H, W, 3], rounded; the exact inverse of `to_tensor`."""
+    depth = np.iinfo(dtype).max
+    values = image.detach().cpu().double().clamp(0, 1).mul(depth).round().numpy()
+    return np.ascontiguousarray(values.transpose(1, 2, 0)).astype(dtype)
+
+
+def encode_png(pixels: np.ndarray, *, palette: np.ndarray | None = None) -> bytes:
+    """PNG bytes of uint8 or uint16 [H, W] or [H, W, 3] RGB; with `palette` uint8 [K, 3], of an index image [H, W]."""
+    if palette is not None:
+        image = Image.fromarray(pixels.astype(np.uint8))
+        image.putpalette(palette.astype(np.uint8).tobytes())
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return buffer.getvalue()
+    stored = pixels if pixels.ndim == 2 else pixels[..., ::-1]
+    done, data = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    if not done:
+        raise OutputError(f"a PNG of shape {pixels.shape} and type {pixels.dtype} could not be encoded")
+    return data.tobytes()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing: beside it first, flushed, then renamed over it. OutputError: no space, no right."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written, got '{error.strerror or error}'. Free some space or choose another output") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 or uint16 pixels [H, W] or [H, W, 3] RGB as PNG, whole or not at all."""
+    write_bytes(path, encode_png(pixels))
+
+
+@contextmanager
+def _opened(path: Path):
+    try:
+        with Image.open(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such image. Check the path, or take its label out of the set") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = f"{os.path.getsize(path)} bytes" if "cannot identify" in str(error) else str(error)
+        raise DataError(f"{path}: not a readable image, got '{reason}'. Replace the file or take it out of the set") from error
+
+
+def _orientation(file: Image.Image) -> int:
+    return file.getexif().get(0x0112, 1)
+
+
+def _is_16_bit(file: Image.Image) -> bool:
+    if file.mode.startswith("I"):
+        return True
+    if file.format == "PNG":                                # Pillow reads 16-bit colour as 8-bit without a word
+        return _png_depth(Path(file.filename)) == 16
+    return file.format == "TIFF" and 16 in file.tag_v2.get(258, ())
+
+
+def _png_depth(path: Path) -> int:
+    with open(path, "rb") as file:
+        return file.read(25)[24]
+
+
+def _read_16_bit(path: Path) -> np.ndarray:
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"{path}: not a readable image, got a 16- or 32-bit file of an unknown kind. Save it as 8- or 16-bit PNG")
+    if stored.ndim == 2:
+        return stored[..., None].repeat(3, axis=2)
+    return stored[..., 2::-1] if stored.shape[2] >= 3 else stored[..., :1].repeat(3, axis=2)
+
+
+def _flattened(file: Image.Image) -> Image.Image:
+    if file.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (file.mode == "P" and "transparency" in file.info):
+        coloured = file.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", file.size, (0, 0, 0, 255)), coloured).convert("RGB")
+    return file.convert("RGB")
