@@ -41,8 +41,8 @@ class Generated:
 class DefectGenerator(Protocol):
     """Makes defects. Built from a training data set; pickled to worker processes, so it holds plain data only."""
 
-    name: str                            # "copypaste", "midg", "crg": what --method calls it
-    copies: bool                         # true where copying a training defect is the method: the gate's near-copy rule is off
-    window_px: int                       # side of the window that it wants round a box, at least; the box plus a margin otherwise
+    name: str           # "copypaste", "midg", "crg": what --method calls it
+    copies: bool        # true where copying a training defect is the method: the gate's near-copy rule is off then
+    window_px: int      # side of the window that it wants round a box; a larger box gets itself and a margin
 
     def generate(self, request: Request) -> Generated: ...

@@ -50,13 +50,15 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a label image as stored: uint8 [H, W] (grey levels or palette indices), or uint8 [H, W, 3] where it is coloured."""
+    """A label image as stored: uint8 [H, W] (grey levels or palette indices), or [H, W, 3] where it is coloured."""
     with _opened(path) as file:
         orientation = _orientation(file)
         if file.mode == "P":
             values = np.asarray(file)
-        elif file.mode in ("1", "L", "LA", "I", "I;16", "F"):
-            values = np.asarray(file.convert("L")) if file.mode in ("1", "L", "LA") else np.asarray(file).clip(0, 255).astype(np.uint8)
+        elif file.mode in ("1", "L", "LA"):
+            values = np.asarray(file.convert("L"))
+        elif file.mode.startswith(("I", "F")):
+            values = np.asarray(file).clip(0, 255).astype(np.uint8)
         else:
             values = np.asarray(file.convert("RGB"))
             if (values == values[..., :1]).all():
@@ -99,7 +101,7 @@ def encode_png(pixels: np.ndarray, *, palette: np.ndarray | None = None) -> byte
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: beside it first, flushed, then renamed over it. OutputError: no space, no right."""
+    """Write a whole file or nothing: beside it first, flushed, then renamed. OutputError: no space, no right."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with open(partial, "wb") as file:
@@ -108,7 +110,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written, got '{error.strerror or error}'. Free some space or choose another output") from error
+        reason = error.strerror or error
+        raise OutputError(f"{path}: cannot be written, got '{reason}'. Free space or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -127,7 +130,7 @@ def _opened(path: Path):
         raise DataError(f"{path}: no such image. Check the path, or take its label out of the set") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = f"{os.path.getsize(path)} bytes" if "cannot identify" in str(error) else str(error)
-        raise DataError(f"{path}: not a readable image, got '{reason}'. Replace the file or take it out of the set") from error
+        raise DataError(f"{path}: not a readable image, got '{reason}'. Replace it or take it out") from error
 
 
 def _orientation(file: Image.Image) -> int:
@@ -150,7 +153,7 @@ def _png_depth(path: Path) -> int:
 def _read_16_bit(path: Path) -> np.ndarray:
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: not a readable image, got a 16- or 32-bit file of an unknown kind. Save it as 8- or 16-bit PNG")
+        raise DataError(f"{path}: not a readable image, got an unknown kind of deep file. Save it as 8- or 16-bit PNG")
     if stored.ndim == 2:
         return stored[..., None].repeat(3, axis=2)
     return stored[..., 2::-1] if stored.shape[2] >= 3 else stored[..., :1].repeat(3, axis=2)

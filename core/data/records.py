@@ -35,7 +35,7 @@ class Record:
     name       unique within the data set: the path relative to its root, without suffix, '/' between parts
     size       width, height in px, after EXIF orientation
     instances  the labelled defects; empty for a defect-free image
-    clean      path of the same image without its defects (template, inpainted twin), of the same size; None: there is none
+    clean      path of the same image without its defects (template, inpainted twin), of the same size, or None
     group      the photographed object (board, part, tile): records of one group never part in a split
     split      "train", "val", "test", or None where the data set does not say
     verified   false where nobody said whether the image holds defects (an unlabelled image among labelled ones)
