@@ -1,0 +1,221 @@
+"""The main job: a labelled set in, a larger labelled set and a page to judge it by out."""
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import cv2
+import torch
+
+from ..data import formats, images, verify
+from ..data.records import Dataset, Record
+from ..errors import ConfigError, DataError
+from ..progress import Progress
+from . import methods
+from .bank import DefectBank
+from .gate import Gate
+from .maker import Made, Maker, Source
+from .output import Output, new_dataset, write_labels
+from .placement import Placement
+from .report import write_report
+from .settings import FREE_KEYS, AugmentConfig
+from .wanted import read_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run of the main job left behind."""
+    dataset: Dataset        # the new images with their labels
+    report: Path            # the page to judge them by
+    counts: dict[str, int]  # asked, kept, failed, attempts
+
+
+def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
+    """Make `config.count` labelled images in `config.output`: verify, place, generate, gate, write.
+
+    Started again with the same settings it goes on where it was killed, and ends with the same bytes. With more than
+    one worker, call it below `if __name__ == "__main__":`, as every program that starts processes must be written.
+    Errors: DataError, ConfigError, OutputError, each naming what to do.
+    """
+    dataset = read_verified(config)
+    maker, bank, notes = prepare(config, dataset)
+    output = Output(config.output, config, _data_hash(dataset, maker.sources), overwrite=overwrite)
+    try:
+        timings = _make_all(maker, output, config)
+    finally:
+        output.close()
+    sources = {source.name: source for source in maker.sources}
+    made = new_dataset(config.output, output.lines, dataset.classes, sources)
+    if made.records:
+        write_labels(made, config.write)
+    counts = {"asked": config.count, "kept": len(made), "failed": len(output.lines) - len(made),
+              "attempts": sum(line["attempts"] for line in output.lines)}
+    run = {"data": str(config.data), "method": config.method, "count": config.count, "seed": config.seed,
+           "config": output.settings, "classes": list(dataset.classes), "notes": notes, "counts": counts}
+    report = write_report(config.output, run=run, bank=bank, timings=timings,
+                          sources={name: Path(source.path) for name, source in sources.items()})
+    return Result(dataset=made, report=report, counts=counts)
+
+
+def read_verified(config: AugmentConfig) -> Dataset:
+    """Read the labelled set and the further good images, every file decoded once. DataError lists all that is wrong."""
+    methods.find(config.method)
+    unknown = [name for name in config.write if name not in formats.FORMATS]
+    if unknown:
+        raise ConfigError(f"--write: no such format, got '{unknown[0]}'. One of {', '.join(formats.FORMATS)}")
+    dataset = formats.read(config.data, config.format, unlabelled=config.unlabelled)
+    if config.good is not None:
+        extra = formats.read(config.good, "good").records
+        added = tuple(replace(record, name=f"{config.good.name}/{record.name}") for record in extra)
+        dataset = replace(dataset, records=dataset.records + added)
+    verify.check(dataset).raise_errors()
+    return dataset
+
+
+def prepare(config: AugmentConfig, dataset: Dataset) -> tuple[Maker, DefectBank, list[str]]:
+    """Learn from the training records all that making needs; also the notes that the user should read."""
+    notes = list(dataset.notes)
+    chosen = _chosen_split(config, dataset, notes)
+    bank = DefectBank.build(chosen)
+    labels = _labels(config, dataset, bank)
+    sources = _sources(config, chosen)
+    generator = methods.find(config.method).build(chosen, bank, config.output)
+    if generator.copies:
+        notes.append(f"The gate's near-copy rule is off: copying a training defect is what '{config.method}' does.")
+    maker = Maker(
+        config=config, config_hash=_hash({key: value for key, value in json.loads(config.model_dump_json()).items()
+                                          if key not in FREE_KEYS}),
+        labels=labels, sources=sources, generator=generator, placement=Placement.learn(chosen, bank),
+        gate=Gate(bank, config.gate, near_copy_off=generator.copies))
+    if config.placement.positions is not None:
+        sizes = {source.name: source.size for source in sources}
+        maker.plans = tuple(read_positions(config.placement.positions, dataset.classes, sizes))
+    return maker, bank, notes
+
+
+def _chosen_split(config: AugmentConfig, dataset: Dataset, notes: list[str]) -> Dataset:
+    """The records to learn from and to draw on."""
+    declared = sorted({record.split for record in dataset.records if record.split})
+    split = config.split
+    if split == "auto":
+        split = "train" if "train" in declared else "all"
+        if split == "train" and len(declared) > 1:
+            notes.append(f"Learned from and drawn on the split 'train' alone; the set also has {', '.join(declared)}.")
+    if split == "all":
+        return dataset
+    kept = tuple(record for record in dataset.records if record.split in (split, None))
+    if not any(record.instances for record in kept):
+        raise DataError(f"{config.data}: no labelled defect in the split '{split}', got splits "
+                        f"{', '.join(declared) or 'none'}. Choose another with --split")
+    return replace(dataset, records=kept)
+
+
+def _labels(config: AugmentConfig, dataset: Dataset, bank: DefectBank) -> tuple[str, ...]:
+    if not bank.labels:
+        raise DataError(f"{config.data}: no labelled defect in it, got {len(dataset)} images without any. "
+                        f"A few labelled defects are what new ones are made from")
+    for name in config.classes or ():
+        if name not in bank.labels:
+            raise ConfigError(f"--classes: no sample of that class, got '{name}'. One of {', '.join(bank.labels)}")
+    return tuple(config.classes or bank.labels)
+
+
+def _sources(config: AugmentConfig, dataset: Dataset) -> tuple[Source, ...]:
+    """Normal images to draw on: good ones, defect-free twins, and where asked for defective ones with their labels."""
+    found = [Source(name=record.name, path=str(record.image), size=record.size, group=record.group)
+             for record in dataset.good]
+    found += [Source(name=f"{record.name}#clean", path=str(record.clean), size=record.size, group=record.group)
+              for record in dataset.defective if record.clean is not None]
+    if config.backgrounds == "all":
+        found += [Source(name=record.name, path=str(record.image), size=record.size, group=record.group,
+                         carried=record.instances) for record in dataset.defective]
+    if not found:
+        unlabelled = sum(not record.verified for record in dataset.records)
+        raise DataError(
+            f"{config.data}: no defect-free image to draw on, got {len(dataset.defective)} defective ones"
+            f"{f' and {unlabelled} without a label file' if unlabelled else ''}. Give a folder of good images with "
+            f"--good, say --unlabelled good where images without a label file are good, or draw on the defective ones "
+            f"too with --backgrounds all (their labels are kept)")
+    return tuple(sorted(found, key=lambda source: source.name))
+
+
+def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
+    """Make what is missing, in order; return the timings of this run."""
+    began, seconds, made_now = time.monotonic(), Counter(), 0
+    lost = [line["index"] for line in output.lines if line["image"] and not (output.folder / line["image"]).is_file()]
+    todo = lost + list(range(len(output.lines), config.count))
+    with Progress(max(config.count, len(output.lines)), "images", done=max(config.count - len(todo), 0)) as progress:
+        for made in _made(maker, todo, config.workers):
+            if made.png is not None:
+                images.write_bytes(output.folder / made.line["image"], made.png)
+            if made.index == len(output.lines):
+                output.add(made.line)
+            seconds.update(made.seconds)
+            made_now += 1
+            progress.step()
+    spent = time.monotonic() - began
+    hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return {"images_per_second": made_now / spent if made_now else 0.0, "seconds": spent, "stages": dict(seconds),
+            "workers": config.workers, "hardware": hardware}
+
+
+def _made(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
+    """The images of `todo` in that order, made by `workers` processes, a few ahead of what is asked for."""
+    if workers == 1 or len(todo) < 4:
+        yield from map(maker.make, todo)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (maker,)) as pool:
+        ahead = []
+        try:
+            for index in todo:
+                ahead.append(pool.submit(_work, index))
+                if len(ahead) > 4 * workers:
+                    yield ahead.pop(0).result()
+            while ahead:
+                yield ahead.pop(0).result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+_maker: Maker
+
+
+def _start_worker(maker: Maker) -> None:
+    global _maker
+    _maker = maker
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent must not leave workers behind."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _work(index: int) -> Made:
+    return _maker.make(index)
+
+
+def _data_hash(dataset: Dataset, sources: tuple[Source, ...]) -> str:
+    """Changes when a record, a label or a file's size does; a run does not go on over other data."""
+    def facts(record: Record) -> list:
+        labels = [[item.label, *item.box] for item in record.instances]
+        return [record.name, record.image.stat().st_size, record.split, labels]
+    return _hash([[facts(record) for record in dataset.records], [source.name for source in sources]])
+
+
+def _hash(value) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -1,0 +1,60 @@
+"""The configuration of the main job: what to make, from what, where to put it."""
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """Strict and unchangeable: an unknown key is an error."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlacementSettings(Section):
+    """Where defects go and how large they are."""
+    learned: bool = Field(True, description="positions like those of the real defects; false: anywhere that is free")
+    scale: tuple[float, float] = Field((0.85, 1.2), description="real sizes are multiplied by a factor between these")
+    size_px: tuple[int, int] | None = Field(None, description="smallest and largest side in px; null: as the real ones")
+    per_image: tuple[int, int] = Field((1, 3), description="fewest and most defects in an image")
+    positions: Path | None = Field(None, description="given boxes or points (a CSV file) or shapes (a folder of masks)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "PlacementSettings":
+        for name in ("scale", "size_px", "per_image"):
+            pair = getattr(self, name)
+            if pair is not None and not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"'{name}' must be two numbers above 0, the smaller first, got {list(pair)}")
+        return self
+
+
+class GateSettings(Section):
+    """What is rejected, and how often another try is made."""
+    enabled: bool = Field(True, description="false: keep all that has a label")
+    retries: int = Field(10, ge=0, description="further tries, each with the next seed, for a defect that is rejected")
+    visibility: float | None = Field(None, gt=0, description="least visibility; null: the gate's own")
+    near_copy: float | None = Field(None, gt=0, le=1, description="highest likeness to a training defect; null: own")
+
+
+class AugmentConfig(Section):
+    """One run of the main job. `data`, `output` and `count` are all that most users give."""
+    data: Path = Field(description="folder of the labelled set")
+    output: Path = Field(description="folder for the new set")
+    count: int = Field(100, ge=1, description="images to make")
+    method: str = Field("copypaste", description="generator, as --list names it")
+    format: str = Field("auto", description="format of the labelled set; auto: found out")
+    seed: int = Field(0, ge=0, description="image i depends on the seed and on i alone")
+    split: Literal["auto", "all", "train", "val", "test"] = Field(
+        "auto", description="records to learn from and to draw on; auto: train where the set has splits, else all")
+    classes: tuple[str, ...] | None = Field(None, description="classes to make; null: all that have a sample")
+    unlabelled: Literal["skip", "good", "error"] = Field("skip", description="what an image without a label file is")
+    good: Path | None = Field(None, description="a further folder of defect-free images")
+    backgrounds: Literal["good", "all"] = Field(
+        "good", description="good: defect-free images alone; all: also defective ones, whose labels are carried over")
+    placement: PlacementSettings = PlacementSettings()
+    gate: GateSettings = GateSettings()
+    write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
+    workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
+
+
+# What may differ when a run goes on: none of it changes an image.
+FREE_KEYS = ("count", "workers", "write", "output")

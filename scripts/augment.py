@@ -1,0 +1,66 @@
+"""The main job on the command line: from a labelled set to an augmented one, with a report."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import config as configs  # noqa: E402
+from core.augment import methods  # noqa: E402
+from core.augment.pipeline import augment  # noqa: E402
+from core.augment.settings import AugmentConfig  # noqa: E402
+from core.command import run_command  # noqa: E402
+
+# option -> key of the configuration
+OPTIONS = {
+    "data": "data", "output": "output", "count": "count", "method": "method", "format": "format", "seed": "seed",
+    "split": "split", "classes": "classes", "unlabelled": "unlabelled", "good": "good", "backgrounds": "backgrounds",
+    "positions": "placement.positions", "per_image": "placement.per_image", "size_px": "placement.size_px",
+    "write": "write", "workers": "workers",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=__doc__, epilog="Generators:\n" + "\n".join(
+        f"  {name:<12} {what}" for name, (_, what) in methods.METHODS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--config", type=Path, help="YAML file with the keys of configs/augment.yaml")
+    made.add_argument("--data", metavar="DIR", help="labelled set, in any format that is read")
+    made.add_argument("--format", help="its format; found out where not given")
+    made.add_argument("--method", help="generator (below)")
+    made.add_argument("--count", help="images to make")
+    made.add_argument("--output", metavar="DIR", help="folder for the new set; the same command goes on after a kill")
+    made.add_argument("--seed", help="image i depends on the seed and on i alone")
+    made.add_argument("--split", help="auto, all, train, val or test: records to learn from and draw on")
+    made.add_argument("--classes", metavar="A,B", help="classes to make")
+    made.add_argument("--good", metavar="DIR", help="a further folder of defect-free images")
+    made.add_argument("--unlabelled", help="skip, good or error: what an image without a label file is")
+    made.add_argument("--backgrounds", help="good, or all: draw on defective images too and keep their labels")
+    made.add_argument("--positions", metavar="PATH", help="CSV of boxes or points, or a folder of masks, to fill")
+    made.add_argument("--per-image", metavar="MIN,MAX", help="fewest and most defects in an image")
+    made.add_argument("--size-px", metavar="MIN,MAX", help="smallest and largest side of a defect in px")
+    made.add_argument("--write", metavar="A,B", help="further label formats beside COCO: yolo, voc, masks, midg")
+    made.add_argument("--workers", help="processes; as many as there are cores where not given")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
+    made.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
+    return made
+
+
+def main() -> int:
+    given = parser().parse_args()
+    lists = {"classes", "write", "per_image", "size_px"}
+    overrides = [f"{key}=[{value}]" if option in lists else f"{key}={value}"
+                 for option, key in OPTIONS.items() if (value := getattr(given, option)) is not None]
+    if given.workers is None and given.config is None:
+        overrides.append(f"workers={os.cpu_count() or 1}")
+    config = configs.load(AugmentConfig, given.config, overrides + given.set)
+    result = augment(config, overwrite=given.overwrite)
+    counts = result.counts
+    print(f"{counts['kept']} of {counts['asked']} images in {config.output} ({counts['attempts']} tries, "
+          f"{counts['failed']} given up); report: {result.report}")
+    return 0 if counts["kept"] else 1
+
+
+if __name__ == "__main__":
+    run_command(main)
