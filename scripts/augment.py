@@ -1,5 +1,6 @@
 """The main job on the command line: from a labelled set to an augmented one, with a report."""
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,13 +13,14 @@ from core.augment.pipeline import augment  # noqa: E402
 from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
 
-# option -> key of the configuration
-OPTIONS = {
-    "data": "data", "output": "output", "count": "count", "method": "method", "format": "format", "seed": "seed",
-    "split": "split", "classes": "classes", "unlabelled": "unlabelled", "good": "good", "backgrounds": "backgrounds",
-    "positions": "placement.positions", "per_image": "placement.per_image", "size_px": "placement.size_px",
-    "write": "write", "workers": "workers",
+# What an option's text means, and the options of each kind; two of them stand in the configuration's placement section.
+KINDS = {
+    "text": ("data", "output", "method", "format", "split", "unlabelled", "good", "backgrounds", "positions"),
+    "number": ("count", "seed", "workers"),
+    "words": ("classes", "write"),
+    "pair": ("per_image", "size_px"),
 }
+PLACEMENT = ("positions", "per_image", "size_px")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,9 +51,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     given = parser().parse_args()
-    lists = {"classes", "write", "per_image", "size_px"}
-    overrides = [f"{key}=[{value}]" if option in lists else f"{key}={value}"
-                 for option, key in OPTIONS.items() if (value := getattr(given, option)) is not None]
+    overrides = [override(kind, option, value) for kind, options in KINDS.items() for option in options
+                 if (value := getattr(given, option)) is not None]
     if given.workers is None and given.config is None:
         overrides.append(f"workers={os.cpu_count() or 1}")
     config = configs.load(AugmentConfig, given.config, overrides + given.set)
@@ -60,6 +61,17 @@ def main() -> int:
     print(f"{counts['kept']} of {counts['asked']} images in {config.output} ({counts['attempts']} tries, "
           f"{counts['failed']} given up); report: {result.report}")
     return 0 if counts["kept"] else 1
+
+
+def override(kind: str, option: str, value: str) -> str:
+    """The option as KEY=VALUE; text is quoted, so that a folder called "yes" or "a: b" stays what it is."""
+    if kind == "words":
+        value = json.dumps([word.strip() for word in value.split(",")])
+    elif kind == "text":
+        value = json.dumps(value)
+    elif kind == "pair":
+        value = f"[{value}]"
+    return f"{'placement.' if option in PLACEMENT else ''}{option}={value}"
 
 
 if __name__ == "__main__":

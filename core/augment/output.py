@@ -37,7 +37,7 @@ class Output:
             settings = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
             images.write_bytes(folder / CONFIG, settings.encode())
             self.lines = self._whole_lines()
-            self.file = open(folder / MANIFEST, "ab")               # noqa: SIM115: open for as long as images are made
+            self.file = open(folder / MANIFEST, "ab")               # noqa: SIM115
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written, got '{error.strerror}'. Choose another output") from error
 
