@@ -1,0 +1,39 @@
+"""What every command line shares: how an error reaches the user, as one line and an exit code."""
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from .errors import DefectForgeError
+
+SURROUNDINGS = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM")     # full or protected disks: no fault of the program
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Run `main` and leave Python with its exit code (None is 0).
+
+    The user's own mistakes are one line on stderr and exit code 2; Ctrl-C is 130; a reader that went away, as in
+    `train.py --list | head`, is quiet. Anything else is a fault of the program: Python's traceback and exit code 1.
+    """
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except DefectForgeError as error:
+        code = complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        code = complain("stopped by Ctrl-C", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # or Python complains again when it leaves
+        code = 141
+    except OSError as error:
+        if errno.errorcode.get(error.errno) not in SURROUNDINGS:
+            raise
+        place = error.filename if error.filename is not None else "output"
+        code = complain(f"{place}: {error.strerror}. Free some space, or choose a place where you may write", 2)
+    sys.exit(code)
+
+
+def complain(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
