@@ -44,8 +44,8 @@ def read_image(path: Path) -> np.ndarray:
     DataError names the file where it is missing, truncated or no image.
     """
     with _opened(path) as file:
-        pixels = _read_16_bit(path) if _is_16_bit(file) else np.asarray(_flattened(file))
         turn = _UPRIGHT.get(_orientation(file))
+        pixels = _read_16_bit(path) if _is_16_bit(file) else np.asarray(_flattened(file))
     return np.ascontiguousarray(turn(pixels) if turn else pixels)
 
 
@@ -134,6 +134,12 @@ def _opened(path: Path):
 
 
 def _orientation(file: Image.Image) -> int:
+    """The EXIF orientation, to be asked before the pixels are read.
+
+    A PNG says it ahead of its pixels; to look behind them, as Pillow would, is to decode the whole picture.
+    """
+    if file.format == "PNG" and not file.info.keys() & {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}:
+        return 1
     return file.getexif().get(0x0112, 1)
 
 
