@@ -1,0 +1,202 @@
+"""The training set's defects, cut out with their surroundings, their pixels and what was there without them."""
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+
+import cv2
+import numpy as np
+
+from ..data.images import read_image
+from ..data.records import Dataset, Instance, Record
+from ..data.shapes import instance_crop
+from ..errors import DataError
+from . import surroundings
+from .generator import Box
+from .labels import tight_mask
+from .removal import without_defect
+
+CROPS_PER_CLASS = 200
+PIXELS_PER_CLASS = 30_000_000   # windows of one class together; both limits choose evenly over the sorted records
+LARGEST_MARGIN_PX = 96
+BOX_LIKE = 0.97                 # a "mask" that fills its box by this much says no more than the box
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One real defect in its window.
+
+    label, record, group    class name, the record's name and its group
+    box         the defect's tight box, in px of the image
+    origin      x, y of the window in the image; image_size: width, height of the image in px
+    pixels      uint8 or uint16 [h, w, 3], the window
+    mask        bool [h, w], the defect's pixels; mask_from: "label", "twin" (difference to the record's clean image),
+                "estimate" (difference to a guess of the clean image) or "box" (nothing better than the box was found)
+    clean       the window without the defect, like pixels; clean_from: "twin", "exemplar" (the best fitting place of
+                the same image stands in) or "smooth" (colours carried in from the edge)
+    """
+    label: str
+    record: str
+    group: str
+    box: Box
+    origin: tuple[int, int]
+    image_size: tuple[int, int]
+    pixels: np.ndarray
+    mask: np.ndarray
+    clean: np.ndarray
+    mask_from: str
+    clean_from: str
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the defect."""
+        return self.box[2] - self.box[0], self.box[3] - self.box[1]
+
+    @property
+    def inner_box(self) -> Box:
+        """The defect's box in px of the window."""
+        x, y = self.origin
+        return self.box[0] - x, self.box[1] - y, self.box[2] - x, self.box[3] - y
+
+    @property
+    def sides(self) -> tuple[bool, bool, bool, bool]:
+        """Whether the defect is cut by the image's left, top, right and bottom border."""
+        x1, y1, x2, y2 = self.box
+        return x1 <= 1, y1 <= 1, x2 >= self.image_size[0] - 1, y2 >= self.image_size[1] - 1
+
+    @cached_property
+    def description(self) -> np.ndarray:
+        """The clean material under and around the defect (surroundings.describe)."""
+        return surroundings.describe(self.clean, self.inner_box)
+
+
+@dataclass(frozen=True)
+class DefectBank:
+    """The crops in the order of their records, and the turns (surroundings.turn) that the set's pictures bear."""
+    labels: tuple[str, ...]
+    crops: tuple[Crop, ...]
+    turns: tuple[int, ...] = (0,)
+    _of: dict[str, tuple[Crop, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_label = {label: tuple(crop for crop in self.crops if crop.label == label) for label in self.labels}
+        object.__setattr__(self, "_of", by_label)
+
+    def of(self, label: str) -> tuple[Crop, ...]:
+        """The crops of one class; empty where the class has none."""
+        return self._of.get(label, ())
+
+    @classmethod
+    def build(cls, dataset: Dataset, *, margin_px: int = 16, workers: int = 1) -> "DefectBank":
+        """Cut the defects out of a data set, `ignore`d ones left out. DataError: no usable defect in it.
+
+        margin_px  least margin of a window round its defect; a large defect has more
+        workers    threads that read; the result does not depend on them
+        """
+        jobs = _chosen(dataset, margin_px)
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            done = list(pool.map(partial(_read, margin_px=margin_px), *zip(*jobs))) if jobs else []
+        crops = tuple(crop for crops, _ in done for crop in crops)
+        if not crops:
+            raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without a usable one. "
+                            "Label at least one defect")
+        turns = surroundings.turns_that_keep(np.mean([direction for _, direction in done], axis=0))
+        return cls(dataset.classes, crops, turns)
+
+
+def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...]]]:
+    """The records to be read, each with the instances to be cut out of it."""
+    by_label: dict[str, list[tuple[int, Instance]]] = {label: [] for label in dataset.classes}
+    for number, record in enumerate(dataset.records):
+        for instance in record.instances:
+            if not instance.ignore:
+                by_label[instance.label].append((number, instance))
+    taken: dict[int, list[Instance]] = {}
+    for found in by_label.values():
+        for number, instance in _evenly(found, margin_px):
+            taken.setdefault(number, []).append(instance)
+    return [(dataset.records[number], tuple(taken[number])) for number in sorted(taken)]
+
+
+def _evenly(found: Sequence, margin_px: int) -> list:
+    """As many as the limits allow, evenly spaced."""
+    if not found:
+        return []
+    areas = [_window_area(instance, margin_px) for _, instance in found]
+    count = min(len(found), CROPS_PER_CLASS, max(1, int(PIXELS_PER_CLASS / (sum(areas) / len(areas)))))
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def _window_area(instance: Instance, margin_px: int) -> float:
+    x1, y1, x2, y2 = instance.box
+    margin = _margin((x2 - x1, y2 - y1), margin_px)
+    return (x2 - x1 + 2 * margin) * (y2 - y1 + 2 * margin)
+
+
+def _margin(size_px: tuple[float, float], margin_px: int) -> int:
+    """Margin of a window in px: what the description looks at, within limits."""
+    return max(margin_px, min(LARGEST_MARGIN_PX, round(0.6 * max(size_px))))
+
+
+def _read(record: Record, instances: tuple[Instance, ...], *, margin_px: int) -> tuple[list[Crop], np.ndarray]:
+    """The crops of one record, and the direction of its picture."""
+    image = read_image(record.image)
+    twin = read_image(record.clean) if record.clean else None
+    if twin is not None and (twin.shape != image.shape or twin.dtype != image.dtype):
+        raise DataError(f"{record.clean}: not the twin of {record.image}, got {twin.shape[1]}x{twin.shape[0]} "
+                        f"{twin.dtype} for {image.shape[1]}x{image.shape[0]} {image.dtype}. Make their sizes equal")
+    defects = np.zeros(image.shape[:2], bool)
+    for instance in record.instances:
+        crop, x, y = instance_crop(instance, record.size)
+        defects[y:y + crop.shape[0], x:x + crop.shape[1]] |= crop
+    crops = [_cut_out(record, instance, image, twin, defects, margin_px) for instance in instances]
+    return [crop for crop in crops if crop is not None], surroundings.direction(image if twin is None else twin)
+
+
+def _cut_out(record: Record, instance: Instance, image, twin, defects, margin_px: int) -> Crop | None:
+    shape, x, y = instance_crop(instance, record.size)
+    if not shape.size:
+        return None
+    margin = _margin(shape.shape, margin_px)
+    x1, y1 = max(0, x - margin), max(0, y - margin)
+    x2, y2 = min(record.size[0], x + shape.shape[1] + margin), min(record.size[1], y + shape.shape[0] + margin)
+    labelled = np.zeros((y2 - y1, x2 - x1), bool)
+    labelled[y - y1:y - y1 + shape.shape[0], x - x1:x - x1 + shape.shape[1]] = shape
+    pixels = image[y1:y2, x1:x2].copy()
+    only_a_box = not instance.has_shape or (twin is not None and shape.mean() > BOX_LIKE)
+    if twin is not None:
+        clean, clean_from = twin[y1:y2, x1:x2].copy(), "twin"
+    else:
+        hole = cv2.dilate(labelled.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+        clean, clean_from = without_defect(image, (x1, y1, x2, y2), hole, defects)
+    mask, mask_from = labelled, "label"
+    if only_a_box:
+        mask, mask_from = _pixels_in_box(clean, pixels, labelled, "twin" if twin is not None else "estimate")
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (int(x1 + columns[0]), int(y1 + rows[0]), int(x1 + columns[-1] + 1), int(y1 + rows[-1] + 1))
+    return Crop(label=instance.label, record=record.name, group=record.group, box=box, origin=(x1, y1),
+                image_size=record.size, pixels=pixels, mask=mask, clean=clean, mask_from=mask_from,
+                clean_from=clean_from)
+
+
+def _pixels_in_box(clean, pixels, labelled: np.ndarray, source: str) -> tuple[np.ndarray, str]:
+    """The defect's pixels where only its box is known, and where they come from."""
+    mask = tight_mask(clean, pixels, labelled.astype(np.float32))
+    mask = _without_slivers(mask, labelled)
+    share = mask.sum() / labelled.sum()
+    if share == 0 or (source == "estimate" and not 0.02 < share < 0.95):
+        return labelled, "box"
+    return mask, source
+
+
+def _without_slivers(mask: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """Less what is no defect: lines along edges that do not quite register, parts cut by the box, far specks."""
+    thick = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(thick if thick.any() else mask.astype(np.uint8))
+    if count == 1:
+        return mask
+    inside = cv2.erode(labelled.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1).astype(bool)
+    area = stats[:, cv2.CC_STAT_AREA].astype(float)
+    area[0] = 0
+    worth = area * np.where(np.isin(np.arange(count), parts[~inside]), 0.3, 1)
+    return np.isin(parts, np.flatnonzero(worth >= 0.2 * worth.max()))

@@ -1,0 +1,77 @@
+"""The pixels that a made defect really changed, as a tight label."""
+import cv2
+import numpy as np
+
+SMOOTHING_SIGMA_PX = 1.0
+LOWEST_THRESHOLD = 12 / 255
+SMALLEST_AREA_PX = 9
+SUPPORT_ALPHA = 0.3             # a component must reach where the generator put at least this much
+
+
+def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the visible defect, from its difference to the clean image. All false: nothing to be seen.
+
+    clean  uint8 or uint16 [H, W, 3], made the same with the defect, alpha float [H, W] in 0..1 (where it may lie).
+    """
+    result = np.zeros(alpha.shape, bool)
+    rows, columns = _extent(alpha > 0)
+    if rows is None:
+        return result
+    change = signed_difference(clean[rows, columns], made[rows, columns])
+    result[rows, columns] = _visible(change, alpha[rows, columns])
+    return result
+
+
+def signed_difference(clean: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """float32 [H, W, 3] in -1..1: made minus clean."""
+    return (made.astype(np.float32) - clean.astype(np.float32)) / np.iinfo(clean.dtype).max
+
+
+def otsu(values: np.ndarray, bins: int = 256) -> float:
+    """Otsu's threshold of values in 0..1."""
+    counts, edges = np.histogram(values, bins=bins, range=(0, max(float(values.max()), 1e-6)))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts).astype(np.float64)
+    sums = np.cumsum(counts * centres)
+    above = below[-1] - below
+    valid = (below > 0) & (above > 0)
+    if not valid.any():
+        return float(centres[0])
+    mean_below = sums / np.maximum(below, 1)
+    mean_above = (sums[-1] - sums) / np.maximum(above, 1)
+    between = np.where(valid, below * above * (mean_below - mean_above) ** 2, -1)
+    return float(edges[int(between.argmax()) + 1])
+
+
+def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Threshold, tidy and fill. Smoothing comes before the magnitude: grain that differs averages out, a stain stays."""
+    support = alpha > 0
+    smooth = np.abs(cv2.GaussianBlur(change, (0, 0), SMOOTHING_SIGMA_PX)).mean(axis=2)
+    threshold = max(otsu(smooth[support]), LOWEST_THRESHOLD)
+    found = (smooth > threshold) & support
+    found = _filled(found)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, bool)
+    kept[np.unique(components[alpha > SUPPORT_ALPHA * alpha.max()])] = True
+    kept &= stats[:, cv2.CC_STAT_AREA] >= SMALLEST_AREA_PX
+    kept[0] = False
+    return kept[components]
+
+
+def _dilated(mask: np.ndarray) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """The mask with its holes filled."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    cv2.floodFill(padded, None, (0, 0), 2)
+    return padded[1:-1, 1:-1] != 2
+
+
+def _extent(mask: np.ndarray) -> tuple[slice, slice] | tuple[None, None]:
+    """Rows and columns that hold the mask, with two px around them."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None, None
+    return slice(max(rows[0] - 2, 0), rows[-1] + 3), slice(max(columns[0] - 2, 0), columns[-1] + 3)
