@@ -1,0 +1,218 @@
+"""From a board's plan to its picture: copper, solder mask, tin, holes and print, seen through one camera."""
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .layout import COARSE, GROUND, Plan
+from .looks import Look, draw_look
+from .solder import Solder, solder_patch
+from .drawing import blurred, fill, slope, smooth_noise, stroke, turned
+
+REACH_PX = 8                                  # no change of the layout is seen further away than this
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What is etched and drilled. copper uint8 [H, W], pads apart; undrilled: numbers of pads whose hole is missing."""
+    copper: np.ndarray
+    undrilled: frozenset[int] = frozenset()
+
+    def with_copper(self, copper: np.ndarray) -> "Layout":
+        return replace(self, copper=copper)
+
+    def without_hole(self, pad: int) -> "Layout":
+        return replace(self, undrilled=self.undrilled | {pad})
+
+
+class Scene:
+    """One board under one camera: whatever of it does not depend on the defects is drawn once."""
+
+    def __init__(self, rng: np.random.Generator, plan: Plan):
+        self.plan, self.size = plan, plan.size
+        self.look: Look = draw_look(rng, plan.rules)
+        self.traces = self._draw_traces()
+        self.layout = Layout(copper=cv2.max(self.traces, self._draw_pour(rng)))
+        self.nets = self._draw_nets()
+        self.openness = self._openness()
+        self.print = self._draw_print()
+        self._draw_fields(rng)
+        self.solders = [Solder(pad, self.look, plan.rules.angle, rng) for pad in plan.pads]
+
+    # ---- layers
+
+    def _layer(self) -> np.ndarray:
+        return np.zeros(self.size[::-1], np.uint8)
+
+    def _draw_traces(self) -> np.ndarray:
+        layer = self._layer()
+        for trace in self.plan.traces:
+            stroke(layer, trace.points, trace.width)
+        return layer
+
+    def _draw_pour(self, rng: np.random.Generator) -> np.ndarray:
+        """Ground copper wherever nothing else is near, slivers taken out, perforated on some boards."""
+        layer, rules = self._layer(), self.plan.rules
+        for outline in self.plan.pours:
+            fill(layer, outline)
+        for trace in self.plan.traces:
+            stroke(layer, trace.points, trace.width + 2 * rules.clearance, 0)
+        for pad in self.plan.pads:
+            self._draw_pad(layer, pad, rules.clearance, 0)
+        side = max(int(rules.pitch * rng.uniform(0.10, 0.2)), 2) * 2 + 1
+        layer = cv2.morphologyEx(layer, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+        if rng.random() < (0.15 if rules.heavy else 0.75):
+            layer = self._perforated(rng, layer)
+        for pad in self.plan.pads:
+            if pad.spokes:
+                reach = max(pad.size) / 2 + rules.clearance + 2
+                turn = rules.angle + (np.pi / 4 if rng.random() < 0.15 else 0)
+                for quarter in range(4):
+                    ray = turned(np.array([[reach, 0.0]]), turn + quarter * np.pi / 2)[0]
+                    stroke(layer, np.array([pad.at, pad.at + ray]), max(0.75 * rules.width, 2.5))
+        return layer
+
+    def _perforated(self, rng: np.random.Generator, layer: np.ndarray) -> np.ndarray:
+        """Small windows in the pour on a grid, none near its edge."""
+        rules = self.plan.rules
+        step, wide = rules.pitch * rng.uniform(0.26, 0.36), rules.pitch * rng.uniform(0.075, 0.12)
+        hatched = rng.random() < 0.12
+        if hatched:
+            step, wide = rules.pitch * rng.uniform(0.5, 0.7), rules.pitch * rng.uniform(0.28, 0.4)
+        x, y = np.arange(self.size[0], dtype=np.float32) + 0.5, np.arange(self.size[1], dtype=np.float32)[:, None] + 0.5
+        turn = rules.angle + (np.pi / 4 if hatched else 0)
+        u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        away = np.maximum(np.abs(u % step - step / 2), np.abs(v % step - step / 2))
+        holes = np.clip((wide / 2 - away) + 0.5, 0, 1)
+        side = 2 * int(np.ceil(0.12 * rules.pitch + wide)) + 1
+        deep = blurred(cv2.erode(layer, np.ones((side, side), np.uint8)), 0.8)
+        return (layer * (1 - holes * (deep / 255.0))).astype(np.uint8)
+
+    def _draw_pad(self, layer: np.ndarray, pad, grown: float, value: int = 255) -> None:
+        half_w, half_h = pad.size[0] / 2, pad.size[1] / 2
+        if pad.shape in ("round", "oval"):
+            axis = np.array([half_w - min(half_w, half_h), half_h - min(half_w, half_h)])
+            axis = turned(axis[None], self.plan.rules.angle)[0]
+            stroke(layer, np.array([pad.at - axis, pad.at + axis]), 2 * min(half_w, half_h) + 2 * grown, value)
+        else:
+            corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (half_w + grown, half_h + grown)
+            fill(layer, turned(corners, self.plan.rules.angle) + pad.at, value)
+
+    def _draw_nets(self) -> np.ndarray:
+        """int16 [H, W]: whose copper a pixel is; 0 none."""
+        nets = np.where(self.layout.copper > 127, GROUND, 0).astype(np.int16)
+        scratch = self._layer()
+        for trace in self.plan.traces:
+            self._mark(nets, scratch, trace.points, trace.width / 2,
+                       lambda t=trace: stroke(scratch, t.points, t.width), trace.net)
+        for pad in self.plan.pads:
+            self._mark(nets, scratch, pad.at[None], max(pad.size), lambda p=pad: self._draw_pad(scratch, p, 0), pad.net)
+        return nets
+
+    def _mark(self, nets, scratch, points, margin, draw, net) -> None:
+        draw()
+        x1, y1 = np.maximum(np.floor(points.min(0) - margin - 2), 0).astype(int)
+        x2, y2 = np.maximum(np.ceil(points.max(0) + margin + 2), 0).astype(int)
+        window = (slice(y1, y2), slice(x1, x2))
+        nets[window][scratch[window] > 127] = net
+        scratch[window] = 0
+
+    def _draw_print(self) -> np.ndarray:
+        """The silkscreen's cover, float32 [H, W] 0..1."""
+        layer, rules = self._layer(), self.plan.rules
+        for line in self.plan.lines:
+            stroke(layer, line, self.look.print_px)
+        for word, place, height in self.plan.texts:
+            scale = height / 22
+            thick = max(int(round(self.look.print_px * 0.8)), 1)
+            (wide, high), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+            corner = np.round(place + [-wide / 2, high / 2]).astype(int)
+            cv2.putText(layer, word, corner.tolist(), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick, cv2.LINE_AA)
+        for pad in self.plan.pads:
+            self._draw_pad(layer, pad, 0.05 * rules.pitch, 0)
+        return layer.astype(np.float32) / 255
+
+    def _openness(self) -> np.ndarray:
+        """How far from copper a bare place is, 0..1: wide bare areas look lighter than narrow channels."""
+        small = cv2.resize(self.layout.copper, None, fx=COARSE / 2, fy=COARSE / 2, interpolation=cv2.INTER_AREA)
+        spread = cv2.GaussianBlur(small.astype(np.float32) / 255, (0, 0), 0.35 * self.plan.rules.pitch * COARSE / 2)
+        return np.clip(1 - 1.7 * cv2.resize(spread, self.size, interpolation=cv2.INTER_LINEAR), 0, 1)
+
+    # ---- light and noise
+
+    def _draw_fields(self, rng: np.random.Generator) -> None:
+        size, look = self.size, self.look
+        light = 1 + look.unevenness * slope(rng, size) + 0.02 * smooth_noise(rng, size, max(size) / 2)
+        mottle = smooth_noise(rng, size, 0.35 * self.plan.rules.pitch)
+        self.light = (light * (1 + 0.012 * mottle)).astype(np.float32)
+        self.patchy = np.clip(0.5 + 0.8 * smooth_noise(rng, size, 0.9 * self.plan.rules.pitch), 0, 1.6)
+        self.crumb = smooth_noise(rng, size, 1.8)
+        noise = rng.standard_normal((size[1], size[0], 3), np.float32)
+        common = cv2.GaussianBlur(rng.standard_normal((size[1], size[0]), np.float32), (3, 3), 0.7) * 1.6
+        noise = cv2.GaussianBlur(noise, (3, 3), 0.8) * np.float32([1.5, 1.0, 1.9])
+        self.noise = (noise + common[..., None]) * np.float32(look.noise)
+        self._dust(rng)
+
+    def _dust(self, rng: np.random.Generator) -> None:
+        """Specks and fibres on top of the board, part of the good board as well."""
+        layer = self._layer()
+        for _ in range(rng.poisson(self.size[0] * self.size[1] / 90_000)):
+            at = rng.uniform(0, 1, 2) * self.size
+            way = np.cumsum(rng.normal(0, 2.0, (rng.integers(2, 5), 2)), 0) + at
+            stroke(layer, way, rng.uniform(0.8, 1.8), int(rng.integers(60, 150)))
+        self.dust = layer.astype(np.float32)[..., None] / 255 if layer.any() else None
+
+    # ---- the picture
+
+    def render(self, layout: Layout, window: tuple[slice, slice] | None = None) -> np.ndarray:
+        """The picture of a layout, or of a window of it: uint8 [h, w, 3] RGB."""
+        window = window or (slice(0, self.size[1]), slice(0, self.size[0]))
+        look = self.look
+        colour = self._surface(layout, window)
+        self._add_solder(colour, layout, window)
+        if self.dust is not None:
+            colour += (np.float32(look.dust) - colour) * self.dust[window]
+        colour = blurred(colour, look.blur_px)
+        if look.fringe_px:
+            colour[..., 0] = _moved(colour[..., 0], look.fringe_px)
+            colour[..., 2] = _moved(colour[..., 2], -look.fringe_px)
+        if look.sharpening:
+            colour += look.sharpening * (colour - blurred(colour, 1.0))
+        colour *= self.light[window][..., None]
+        colour += self.noise[window] * (0.55 + 0.45 * np.sqrt(np.clip(colour, 0, 255) / 128))
+        return np.clip(colour + 0.5, 0, 255).astype(np.uint8)
+
+    def _surface(self, layout: Layout, window) -> np.ndarray:
+        """Laminate, copper under the mask, its lit and shaded edges, and the print."""
+        look = self.look
+        copper = blurred(layout.copper[window].astype(np.float32) / 255, 0.5)
+        bare = np.float32(look.channel) + self.openness[window][..., None] * np.float32(look.bare - look.channel)
+        colour = bare + copper[..., None] * (np.float32(look.copper) - bare)
+        rise = cv2.Sobel(copper, cv2.CV_32F, 1, 0, scale=look.light[0] / 4) \
+            + cv2.Sobel(copper, cv2.CV_32F, 0, 1, scale=look.light[1] / 4)
+        lit = np.clip(rise, 0, 1) * self.patchy[window] * look.edge
+        colour += lit[..., None] * (np.float32(look.glint) - colour)
+        colour *= 1 - 0.35 * look.edge_shade * np.clip(-rise, 0, 1)[..., None]
+        colour *= (1 + look.grain * self.crumb[window])[..., None]
+        ink = self.print[window] * (look.print_cover + 0.06 * self.crumb[window])
+        colour += ink[..., None] * (np.float32(look.ink) - colour)
+        return colour
+
+    def _add_solder(self, colour: np.ndarray, layout: Layout, window) -> None:
+        y0, x0 = window[0].start, window[1].start
+        height, width = colour.shape[:2]
+        for number, solder in enumerate(self.solders):
+            x1, y1, x2, y2 = solder.box
+            left, top, right, bottom = max(x1 - x0, 0), max(y1 - y0, 0), min(x2 - x0, width), min(y2 - y0, height)
+            if left >= right or top >= bottom:
+                continue
+            rgb, cover = solder_patch(solder, number not in layout.undrilled)
+            inner = (slice(top + y0 - y1, bottom + y0 - y1), slice(left + x0 - x1, right + x0 - x1))
+            place = colour[top:bottom, left:right]
+            place += cover[inner][..., None] * (rgb[inner] - place)
+
+
+def _moved(channel: np.ndarray, shift_px: float) -> np.ndarray:
+    height, width = channel.shape
+    matrix = np.float32([[1, 0, shift_px], [0, 1, 0.4 * shift_px]])
+    return cv2.warpAffine(channel, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,0 +1,358 @@
+"""The plan of a made circuit board: components on a grid, their pads, traces routed at 45 and 90 degrees."""
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from .footprints import FOOTPRINTS, HEAVY, Footprint
+from .drawing import capsule, turned
+
+GROUND = 1
+COARSE = 0.5                                  # the map in which free ways are looked for, pixels a pixel
+
+
+@dataclass(kw_only=True)
+class Rules:
+    """What one board keeps to, in px: grid pitch (2.54 mm), trace width, clearance between copper."""
+    pitch: float
+    width: float
+    clearance: float
+    heavy: bool
+    angle: float                              # how far the board lies turned under the camera, radians
+
+
+@dataclass(kw_only=True)
+class Pad:
+    """A soldering pad: centre, size and hole diameter in px (0: none); shape round, oval, square or smd."""
+    at: np.ndarray
+    size: tuple[float, float]
+    shape: str
+    hole: float
+    net: int
+    spokes: bool = False                      # joined to the ground pour by thermal spokes
+
+
+@dataclass(kw_only=True)
+class Trace:
+    points: np.ndarray                        # float64 [N, 2]
+    width: float
+    net: int
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """A board's geometry, picture coordinates in px."""
+    rules: Rules
+    size: tuple[int, int]
+    pads: list[Pad] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+    pours: list[np.ndarray] = field(default_factory=list)         # outlines within which ground copper is poured
+    lines: list[np.ndarray] = field(default_factory=list)         # silkscreen
+    texts: list[tuple[str, np.ndarray, float]] = field(default_factory=list)   # words, where, height in px
+
+
+def draw_rules(rng: np.random.Generator) -> Rules:
+    """Choose the scale and design rules of one board."""
+    heavy = rng.random() < 0.3
+    if heavy:
+        pitch = float(np.exp(rng.uniform(np.log(40), np.log(96))))
+        width, clearance = rng.uniform(0.28, 0.46), rng.uniform(0.22, 0.32)
+    else:
+        pitch = float(np.exp(rng.uniform(np.log(24), np.log(60))))
+        width, clearance = rng.uniform(0.19, 0.26), rng.uniform(0.17, 0.24)
+    angle = np.deg2rad(rng.normal(0, 0.5 if rng.random() < 0.85 else 4))
+    return Rules(pitch=pitch, width=max(width * pitch, 4.5), clearance=max(clearance * pitch, 4.0), heavy=heavy,
+                 angle=float(angle))
+
+
+def draw_plan(rng: np.random.Generator, size: tuple[int, int]) -> Plan:
+    """Lay out one board, somewhat larger than the picture of `size` (width, height) that shows it."""
+    for _ in range(20):
+        plan = _Drafter(rng, size, draw_rules(rng)).draft()
+        inside = [pad for pad in plan.pads if pad.hole and _is_inside(pad.at, size, 0.5 * max(pad.size))]
+        crossing = [trace for trace in plan.traces if _is_inside(trace.points.mean(0), size, 0)]
+        if len(inside) >= 2 and len(crossing) >= 2:
+            break
+    return plan
+
+
+def _is_inside(point: np.ndarray, size: tuple[int, int], margin: float) -> bool:
+    return bool((point >= margin).all() and (point <= np.array(size) - margin).all())
+
+
+class _Drafter:
+    """Places components and routes nets, keeping a coarse map of which net owns which place."""
+
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], rules: Rules):
+        self.rng, self.size, self.rules = rng, size, rules
+        self.margin = 1.6 * rules.pitch + 0.05 * max(size)
+        self.extent = np.array(size) + 2 * self.margin
+        columns, rows = np.ceil(self.extent * COARSE).astype(int)
+        self.owner = np.zeros((rows, columns), np.int16)
+        self.taken = np.zeros((rows, columns), np.uint8)
+        self.plan = Plan(rules=rules, size=size)
+        self.nets = GROUND
+
+    def draft(self) -> Plan:
+        if self.rng.random() < (0.25 if self.rules.heavy else 0.45):
+            self.add_bus()
+        area = float(np.prod(self.extent)) / self.rules.pitch ** 2
+        wanted = self.rng.uniform(0.10, 0.19) if self.rules.heavy else self.rng.uniform(0.07, 0.14)
+        kinds = HEAVY if self.rules.heavy else FOOTPRINTS
+        weights = self.rng.dirichlet([weight for _, weight in kinds])
+        for _ in range(max(int(wanted * area), 4)):
+            self.add_component(kinds[self.rng.choice(len(kinds), p=weights)][0])
+        self.route_neighbours()
+        self.route_outwards()
+        self.join_ground()
+        self.add_pours()
+        self.to_picture()
+        return self.plan
+
+    # ---- components
+
+    def add_component(self, footprint) -> None:
+        drawn: Footprint = footprint(self.rng, self.rules)
+        grid = self.rules.pitch / 2
+        for _ in range(4):
+            at = np.round(self.rng.uniform(0, 1, 2) * self.extent / grid) * grid
+            low, high = drawn.bounds[0] + at, drawn.bounds[1] + at
+            window = self.window(low, high, self.rules.clearance)
+            if window and not self.taken[window].any():
+                self.taken[window] = 1
+                self.place(drawn, at)
+                return
+
+    def place(self, drawn: Footprint, at: np.ndarray) -> None:
+        for offset, size, shape, hole in drawn.pads:
+            self.nets += 1
+            self.plan.pads.append(Pad(at=at + offset, size=size, shape=shape, hole=hole, net=self.nets))
+            self.claim_pad(self.plan.pads[-1])
+        self.plan.lines += [line + at for line in drawn.lines]
+        self.plan.texts += [(word, place + at, height) for word, place, height in drawn.texts]
+
+    def claim_pad(self, pad: Pad) -> None:
+        low, high = (pad.at - np.array(pad.size) / 2) * COARSE, (pad.at + np.array(pad.size) / 2) * COARSE
+        x1, y1 = np.maximum(np.floor(low), 0).astype(int)
+        x2, y2 = np.maximum(np.ceil(high), 0).astype(int)
+        self.owner[y1:y2, x1:x2] = pad.net
+
+    def window(self, low, high, margin: float) -> tuple[slice, slice] | None:
+        x1, y1 = np.maximum(np.floor((np.asarray(low) - margin) * COARSE), 0).astype(int)
+        x2, y2 = np.ceil((np.asarray(high) + margin) * COARSE).astype(int)
+        return (slice(y1, y2), slice(x1, x2)) if x2 > x1 and y2 > y1 else None
+
+    # ---- routes
+
+    def is_free(self, points: np.ndarray, reach: float, *nets: int) -> bool:
+        """Whether a way of half-width `reach` px crosses no copper but that of `nets`."""
+        window = self.window(points.min(0), points.max(0), reach)
+        if window is None:
+            return True
+        owner = self.owner[window]
+        if not owner.any():
+            return True
+        origin = np.array([window[1].start, window[0].start])
+        way = np.zeros(owner.shape, np.uint8)
+        for start, end in zip(points[:-1], points[1:]):
+            outline = capsule(start * COARSE - origin, end * COARSE - origin, reach * COARSE)
+            cv2.fillConvexPoly(way, np.round(outline).astype(np.int32), 1)
+        met = owner[way > 0]
+        met = met[met != 0]
+        return bool(np.isin(met, nets).all())
+
+    def add_trace(self, points: np.ndarray, width: float, net: int) -> None:
+        self.plan.traces.append(Trace(points=points, width=width, net=net))
+        for start, end in zip(points[:-1], points[1:]):
+            outline = capsule(start * COARSE, end * COARSE, width * COARSE / 2)
+            cv2.fillConvexPoly(self.owner, np.round(outline).astype(np.int32), int(net))
+        low, high = points.min(0), points.max(0)
+        if min(high - low) < 2 * width:                                   # straight: keep components off it
+            window = self.window(low, high, width)
+            if window:
+                self.taken[window] = 1
+
+    def try_ways(self, start: np.ndarray, end: np.ndarray, width: float, first: int, second: int) -> bool:
+        for points in ways(self.rng, start, end, self.rules.pitch):
+            if self.is_free(points, width / 2 + self.rules.clearance, first, second):
+                self.add_trace(points, width, first)
+                self.merge(first, second)
+                return True
+        return False
+
+    def merge(self, kept: int, gone: int) -> None:
+        if kept == gone:
+            return
+        self.owner[self.owner == gone] = kept
+        for item in (*self.plan.pads, *self.plan.traces):
+            if item.net == gone:
+                item.net = kept
+
+    def width_of_route(self, pad: Pad) -> float:
+        width = self.rules.width
+        if pad.shape != "smd" and self.rng.random() < 0.12:
+            width *= self.rng.uniform(1.5, 2.6)
+        return float(min(width, 0.92 * min(pad.size)))
+
+    def route_neighbours(self) -> None:
+        """Join pads with others nearby."""
+        pads = self.plan.pads
+        places = np.array([pad.at for pad in pads]).reshape(-1, 2)
+        for number in self.rng.permutation(len(pads)):
+            if self.rng.random() < 0.18:
+                continue
+            pad, distance = pads[number], np.abs(places - places[number]).max(1)
+            near = np.argsort(distance)[1:9]
+            near = near[distance[near] < 9 * self.rules.pitch]
+            for other in self.rng.permutation(near)[:3]:
+                mate = pads[other]
+                joined = mate.net != pad.net and self.try_ways(
+                    pad.at, mate.at, min(self.width_of_route(pad), 0.92 * min(mate.size)), pad.net, mate.net)
+                if joined:
+                    break
+
+    def route_outwards(self) -> None:
+        """Lead some pads, or rows of them, out of the picture."""
+        pads = self.plan.pads
+        for number in self.rng.permutation(len(pads)):
+            if self.rng.random() > 0.35:
+                continue
+            pad = pads[number]
+            side = np.array([(1, 0), (-1, 0), (0, 1), (0, -1)])[self.rng.integers(4)]
+            if pad.shape == "smd":
+                side = np.array([np.sign(self.rng.random() - 0.5), 0]) if pad.size[0] > pad.size[1] else \
+                    np.array([0, np.sign(self.rng.random() - 0.5)])
+            reach = self.rng.uniform(0.3, 1) * self.extent.max() if self.rng.random() < 0.6 else self.extent.max()
+            first = self.rng.uniform(0.8, 4) * self.rules.pitch
+            cross = np.array([side[1], side[0]]) * np.sign(self.rng.random() - 0.5)
+            slant = self.rng.uniform(0.5, 5) * self.rules.pitch
+            points = np.array([pad.at, pad.at + side * first, pad.at + side * (first + slant) + cross * slant,
+                               pad.at + side * (first + slant + reach) + cross * slant])
+            width = self.width_of_route(pad)
+            if self.is_free(points, width / 2 + self.rules.clearance, pad.net):
+                self.add_trace(points, width, pad.net)
+            elif self.is_free(points[:3], width / 2 + self.rules.clearance, pad.net):
+                self.end_at_via(points[:3], width, pad.net)
+
+    def end_at_via(self, points: np.ndarray, width: float, net: int) -> None:
+        across = max(0.5 * self.rules.pitch, 2.1 * width)
+        if self.is_free(points[-1:].repeat(2, 0), across / 2 + self.rules.clearance, net):
+            self.add_trace(points, width, net)
+            via = Pad(at=points[-1], size=(across, across), shape="round", hole=0.5 * across, net=net)
+            self.plan.pads.append(via)
+            self.claim_pad(via)
+
+    def add_bus(self) -> None:
+        """Parallel traces across the board, bent together."""
+        count = int(self.rng.integers(3, 5 if self.rules.heavy else 9))
+        step = self.rules.width + self.rules.clearance * self.rng.uniform(1.0, 1.9)
+        width, height = self.extent
+        start = self.rng.uniform(0.15, 0.85) * height
+        first, slant = self.rng.uniform(0.1, 0.6) * width, self.rng.uniform(0.05, 0.45) * min(width, height)
+        way = np.array([(-9.0, start), (first, start),
+                        (first + slant, start + slant * np.sign(height / 2 - start)),
+                        (width + 9, start + slant * np.sign(height / 2 - start))])
+        if self.rng.random() < 0.5:
+            way = way[:3] + np.array([[0, 0], [0, 0], [width, width * np.sign(height / 2 - start)]])
+        if self.rng.random() < 0.5:
+            way = way[:, ::-1] * [width / height, height / width]
+            way = octilinear(way)
+        for number in range(count):
+            points = offset(way, (number - count / 2) * step)
+            self.nets += 1
+            self.add_trace(points, self.rules.width, self.nets)
+            for begin, end in zip(points[:-1], points[1:]):
+                outline = capsule(begin * COARSE, end * COARSE, (self.rules.width + self.rules.clearance) * COARSE)
+                cv2.fillConvexPoly(self.taken, np.round(outline).astype(np.int32), 1)
+
+    # ---- ground
+
+    def join_ground(self) -> None:
+        """Make some pads without a trace, and rarely others, part of the ground net."""
+        routed = {trace.net for trace in self.plan.traces}
+        for pad in self.plan.pads:
+            if pad.net not in routed and pad.shape != "smd" and self.rng.random() < 0.55:
+                pad.net, pad.spokes = GROUND, True
+
+    def add_pours(self) -> None:
+        kind = self.rng.random()
+        width, height = self.extent
+        if kind < 0.2:
+            return
+        if kind < 0.65:
+            self.plan.pours.append(np.array([(0, 0), (width, 0), (width, height), (0, height)]) * 1.2 - 0.1 * width)
+            return
+        for _ in range(self.rng.integers(1, 4)):
+            half = self.rng.uniform(0.2, 0.6, 2) * self.extent
+            centre = self.rng.uniform(0.1, 0.9, 2) * self.extent
+            cut = self.rng.uniform(0, 0.5) * half.min()
+            x, y = half
+            corners = [(-x, -y), (x - cut, -y), (x, cut - y), (x, y), (cut - x, y), (-x, y - cut)]
+            self.plan.pours.append(np.array(corners) + centre)
+
+    # ---- the picture
+
+    def to_picture(self) -> None:
+        """Turn the board a little and move its middle to the picture's."""
+        plan, shift = self.plan, self.rng.uniform(-0.4, 0.4, 2)
+        middle = np.array(self.size) / 2 + shift
+
+        def move(points):
+            return turned(points - self.extent / 2, self.rules.angle) + middle
+
+        for pad in plan.pads:
+            pad.at = move(pad.at)
+        for trace in plan.traces:
+            trace.points = move(trace.points)
+        plan.pads = [pad for pad in plan.pads if _is_inside(pad.at, self.size, -max(pad.size) - self.rules.pitch)]
+        plan.pours = [move(outline) for outline in plan.pours]
+        plan.lines = [move(line) for line in plan.lines]
+        plan.texts = [(word, move(place), height) for word, place, height in plan.texts]
+
+
+def ways(rng: np.random.Generator, start: np.ndarray, end: np.ndarray, pitch: float):
+    """Octilinear ways between two points, in random order: straight, one or two 45 degree bends, a chamfered corner."""
+    delta = end - start
+    lesser, sign = np.abs(delta).min(), np.sign(delta)
+    if lesser < 1e-6 or abs(abs(delta[0]) - abs(delta[1])) < 1e-6:
+        yield np.array([start, end])
+        return
+    slant = sign * lesser
+    long_way = delta - slant
+    kinds = list(rng.permutation(4))
+    for kind in kinds:
+        if kind == 0:
+            yield np.array([start, start + slant, end])
+        elif kind == 1:
+            yield np.array([start, start + long_way, end])
+        elif kind == 2:
+            part = rng.uniform(0.15, 0.85)
+            yield np.array([start, start + part * long_way, start + part * long_way + slant, end])
+        else:
+            axis = int(rng.integers(2))
+            corner = start.copy()
+            corner[axis] = end[axis]
+            cut = min(0.5 * pitch, lesser * 0.8)
+            before = corner - cut * np.sign(corner - start)
+            after = corner + cut * np.sign(end - corner)
+            yield np.array([start, before, after, end])
+
+
+def octilinear(way: np.ndarray) -> np.ndarray:
+    """The way with each step's direction rounded to a multiple of 45 degrees."""
+    points = [way[0]]
+    for step in np.diff(way, axis=0):
+        along = np.round(np.arctan2(step[1], step[0]) / (np.pi / 4)) * (np.pi / 4)
+        points.append(points[-1] + np.hypot(*step) * np.array([np.cos(along), np.sin(along)]))
+    return np.array(points)
+
+
+def offset(points: np.ndarray, distance: float) -> np.ndarray:
+    """The parallel of a polyline at a signed distance, its corners mitred."""
+    along = np.diff(points, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    normal = np.stack([-along[:, 1], along[:, 0]], 1)
+    corner = np.concatenate([normal[:1], normal[:-1] + normal[1:], normal[-1:]])
+    inner = corner[1:-1]
+    corner[1:-1] = inner * (2 / (inner ** 2).sum(1, keepdims=True))
+    return points + distance * corner
