@@ -98,7 +98,7 @@ class DefectBank:
             done = list(pool.map(partial(_read, margin_px=margin_px), *zip(*jobs))) if jobs else []
         crops = tuple(crop for crops, _ in done for crop in crops)
         if not crops:
-            raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without a usable one. "
+            raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without one. "
                             "Label at least one defect")
         turns = surroundings.turns_that_keep(np.mean([direction for _, direction in done], axis=0))
         return cls(dataset.classes, crops, turns)

@@ -44,7 +44,7 @@ def otsu(values: np.ndarray, bins: int = 256) -> float:
 
 
 def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Threshold, tidy and fill. Smoothing comes before the magnitude: grain that differs averages out, a stain stays."""
+    """Threshold, tidy and fill. Smoothed before the magnitude is taken: grain that differs averages out."""
     support = alpha > 0
     smooth = np.abs(cv2.GaussianBlur(change, (0, 0), SMOOTHING_SIGMA_PX)).mean(axis=2)
     threshold = max(otsu(smooth[support]), LOWEST_THRESHOLD)

@@ -83,7 +83,7 @@ def turned_sides(sides: tuple[bool, bool, bool, bool], k: int) -> tuple[bool, bo
 
 
 def direction(image: np.ndarray) -> np.ndarray:
-    """float64 [2]: the picture's main direction as (cos, sin) of twice its angle, as long as it is pronounced (0..1)."""
+    """float64 [2]: the picture's main direction as (cos, sin) of twice its angle, longer where pronounced."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     step = max(1, max(grey.shape) // 512)
     grey = cv2.GaussianBlur(grey[::step, ::step].astype(np.float32), (0, 0), 1)
