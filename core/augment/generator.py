@@ -1,9 +1,15 @@
 """The protocol between the road and whatever makes a defect: copy-paste, a GAN, a diffusion model."""
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+
+from ..data.records import Dataset
+
+if TYPE_CHECKING:
+    from .bank import DefectBank
 
 Box = tuple[int, int, int, int]         # x1, y1, x2, y2 in px, x2 and y2 exclusive
 
@@ -39,10 +45,15 @@ class Generated:
 
 
 class DefectGenerator(Protocol):
-    """Makes defects. Built from a training data set; pickled to worker processes, so it holds plain data only."""
+    """Makes defects. Pickled to worker processes, so it holds plain data only."""
 
     name: str           # "copypaste", "midg", "crg": what --method calls it
     copies: bool        # true where copying a training defect is the method: the gate's near-copy rule is off then
     window_px: int      # side of the window that it wants round a box; a larger box gets itself and a margin
+
+    @classmethod
+    def build(cls, dataset: Dataset, bank: "DefectBank", output: Path) -> "DefectGenerator":
+        """Get ready from the training records; what it trains, it keeps below the run's output folder."""
+        ...
 
     def generate(self, request: Request) -> Generated: ...

@@ -43,12 +43,14 @@ class Placement:
         return cls({label: _learn(bank.of(label), bank.turns) for label in bank.labels if bank.of(label)})
 
     def draw(self, image: np.ndarray, label: str, occupied: Sequence[Box], rng: np.random.Generator, *,
-             size_px: tuple[int, int] | None = None, within: np.ndarray | None = None) -> Box | None:
+             size_px: tuple[int, int] | None = None, within: np.ndarray | None = None,
+             anywhere: bool = False) -> Box | None:
         """Return a box for a defect of the class on a normal image, or None where nothing fits.
 
         image     uint8 or uint16 [H, W, 3]; occupied: boxes it must keep clear of
         size_px   width, height; None draws from the real ones
         within    bool [H, W], where the box's centre must lie, and nearly all of the box
+        anywhere  any free place is as good as another: what the learned places are compared with
         """
         learned = self.learned[label]
         found = None
@@ -57,6 +59,9 @@ class Placement:
             sides = tuple(learned.sides[pick].tolist()) if size_px is None else (False,) * 4
             size = size_px or _jittered(learned.sizes_px[pick], image.shape, sides, rng)
             places = _candidates(image.shape, size, sides, occupied, within, rng)
+            if len(places) and anywhere:
+                x, y = places[0].tolist()
+                return x, y, x + size[0], y + size[1]
             if len(places):
                 excess, box = _drawn(image, learned, places, size, sides, occupied, within, rng)
                 if found is None or excess < found[0]:
@@ -64,6 +69,11 @@ class Placement:
                 if excess < GOOD_ENOUGH or size_px is not None:
                     break
         return found[1] if found else None
+
+    def draw_size(self, label: str, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
+        """Width and height in px near those of a real defect of the class, small enough for an image of `shape`."""
+        sizes_px = self.learned[label].sizes_px
+        return _jittered(sizes_px[int(rng.integers(len(sizes_px)))], shape, (False,) * 4, rng)
 
 
 def _drawn(image, learned: _Learned, places, size, sides, occupied, within, rng) -> tuple[float, Box]:
