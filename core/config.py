@@ -169,16 +169,15 @@ def nearest_key(model: type[BaseModel], root: Entry, spot: Spot) -> str:
     same_word = [f"'{name}'" for name in everywhere if name.rpartition(".")[2] == key]
     hint = (nearest(key, valid, f"{section}.".lstrip("."))
             or (same_word and f"Did you mean {' or '.join(same_word)}?")
-            or nearest(key, {name.rpartition(".")[2]: name for name in everywhere})
-            or nearest(key, everywhere))
+            or nearest(key, {name.rpartition(".")[2]: name for name in everywhere}, cutoff=0.8))
     return sentences(hint, f"Valid here: {', '.join(valid)}")
 
 
-def nearest(given: str, names: Sequence[str] | Mapping[str, str], prefix: str = "") -> str:
+def nearest(given: str, names: Sequence[str] | Mapping[str, str], prefix: str = "", cutoff: float = 0.6) -> str:
     """A question that names the one most like the given name, or "". A mapping gives what to show for each name."""
     shown_as = names if isinstance(names, Mapping) else dict(zip(names, names))
     lower = {name.lower(): prefix + full for name, full in shown_as.items()}
-    near = difflib.get_close_matches(given.lower(), lower, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(given.lower(), lower, n=1, cutoff=cutoff)
     return f"Did you mean '{lower[near[0]]}'?" if near else ""
 
 

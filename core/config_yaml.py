@@ -169,7 +169,8 @@ class _Reader:
         entry = self.read(node)
         if isinstance(entry.value, dict):
             return entry.value
-        self.problem(node, f"'<<' must name a section, as in '<<: *name', got '{entry.text}'")
+        if entry.sound:
+            self.problem(node, f"'<<' must name a section, as in '<<: *name', got '{entry.text}'")
         return {}
 
     def wrong_tag(self, node: yaml.Node, value: str) -> Entry:
