@@ -37,6 +37,15 @@ def read_size(path: Path) -> tuple[int, int]:
         return file.size[::-1] if _orientation(file) >= 5 else file.size
 
 
+def read_kind(path: Path) -> tuple[str, ...]:
+    """How the file stores its pixels, from its header: any of "grey", "palette", "transparent", "16-bit", "turned"."""
+    with _opened(path) as file:
+        grey = file.mode.startswith(("1", "L", "I", "F"))
+        found = {"grey": grey, "palette": file.mode in ("P", "PA"), "turned": _orientation(file) > 1,
+                 "transparent": "A" in file.mode or "transparency" in file.info, "16-bit": _is_16_bit(file)}
+    return tuple(kind for kind, holds in found.items() if holds)
+
+
 def read_image(path: Path) -> np.ndarray:
     """Return the pixels, RGB and upright: uint8, or uint16 for a 16-bit file, [H, W, 3].
 
