@@ -13,7 +13,7 @@ class Section(BaseModel):
 class PlacementSettings(Section):
     """Where defects go and how large they are."""
     learned: bool = Field(True, description="positions like those of the real defects; false: anywhere that is free")
-    size_px: tuple[int, int] | None = Field(None, description="least and most px of the longer side; null: as real ones")
+    size_px: tuple[int, int] | None = Field(None, description="least and most px of the longer side; null: as real")
     per_image: tuple[int, int] = Field((1, 3), description="fewest and most defects in an image")
     positions: Path | None = Field(None, description="given boxes or points (a CSV file) or shapes (a folder of masks)")
 
