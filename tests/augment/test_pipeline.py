@@ -138,22 +138,26 @@ def test_without_a_defect_free_image_the_ways_out_are_named(data, tmp_path):
     for record, line in zip(result.dataset.records, manifest(tmp_path / "all")):
         assert len(line["carried"]) == 2
         assert len(record.instances) == 2 + len(line["defects"])
-    good = write_coco(tmp_path / "more", bad=0, good=2)
-    assert augment(AugmentConfig(data=folder, output=tmp_path / "good", count=2, good=good / "images")).counts["kept"] == 2
+    good = write_coco(tmp_path / "more", bad=0, good=2) / "images"
+    assert augment(AugmentConfig(data=folder, output=tmp_path / "good", count=2, good=good)).counts["kept"] == 2
 
 
 def test_given_boxes_points_and_shapes_are_filled(data, tmp_path):
-    (tmp_path / "boxes.csv").write_text("image,label,x1,y1,x2,y2\ngood006,spot,20,30,44,50\ngood007,,60,60,84,70\n")
-    augment(AugmentConfig(data=data, output=tmp_path / "boxes", count=4, placement={"positions": tmp_path / "boxes.csv"}))
-    for line, wanted in zip(manifest(tmp_path / "boxes"), [[20, 30, 44, 50], [60, 60, 84, 70]] * 2):
+    def filled(name: str, positions: Path, count: int) -> list[dict]:
+        augment(AugmentConfig(data=data, output=tmp_path / name, count=count, placement={"positions": positions}))
+        return manifest(tmp_path / name)
+
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("image,label,x1,y1,x2,y2\ngood006,spot,20,30,44,50\ngood007,,60,60,84,70\n")
+    for line, wanted in zip(filled("boxes", boxes, 4), [[20, 30, 44, 50], [60, 60, 84, 70]] * 2):
         (defect,) = line["defects"]
         assert defect["wanted"] == wanted
         x1, y1, x2, y2 = defect["box"]
         assert wanted[0] - 3 <= x1 < x2 <= wanted[2] + 3
         assert wanted[1] - 3 <= y1 < y2 <= wanted[3] + 3
-    (tmp_path / "points.csv").write_text("image,label,x,y\ngood008,scratch,50,40\n")
-    augment(AugmentConfig(data=data, output=tmp_path / "points", count=2, placement={"positions": tmp_path / "points.csv"}))
-    for line in manifest(tmp_path / "points"):
+    points = tmp_path / "points.csv"
+    points.write_text("image,label,x,y\ngood008,scratch,50,40\n")
+    for line in filled("points", points, 2):
         (defect,) = line["defects"]
         assert (line["source"], defect["label"]) == ("good008", "scratch")
         assert defect["wanted"][0] <= 50 < defect["wanted"][2]
@@ -161,8 +165,7 @@ def test_given_boxes_points_and_shapes_are_filled(data, tmp_path):
     cv2.ellipse(mask, (60, 40), (16, 9), 30, 0, 360, 255, -1)
     (tmp_path / "shapes" / "spot").mkdir(parents=True)
     images.write_image(tmp_path / "shapes/spot/good009.png", mask)
-    augment(AugmentConfig(data=data, output=tmp_path / "masks", count=1, placement={"positions": tmp_path / "shapes"}))
-    (defect,) = manifest(tmp_path / "masks")[0]["defects"]
+    (defect,) = filled("masks", tmp_path / "shapes", 1)[0]["defects"]
     found = shapes.rle_to_mask(defect["rle"])
     assert (found & (mask > 0)).sum() / (found | (mask > 0)).sum() > 0.6
 
@@ -210,8 +213,8 @@ def test_deep_images_keep_their_depth(tmp_path):
     (["--split", "val"], "val"),
 ])
 def test_wrong_options_are_one_clear_line(data, tmp_path, options, message):
-    ran = subprocess.run([sys.executable, str(SCRIPT), "--data", str(data), "--output", str(tmp_path / "out"), "--count",
-                          "1", *options], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, str(SCRIPT), "--data", str(data), "--output", str(tmp_path / "out"), "--count", "1"]
+    ran = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 2
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
