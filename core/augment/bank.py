@@ -72,7 +72,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class DefectBank:
-    """The crops in the order of their records, and the turns (surroundings.turn) that the set's pictures bear."""
+    """The classes that have a sample, the crops in the order of their records, and the turns the pictures bear."""
     labels: tuple[str, ...]
     crops: tuple[Crop, ...]
     turns: tuple[int, ...] = (0,)
@@ -101,7 +101,8 @@ class DefectBank:
             raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without one. "
                             "Label at least one defect")
         turns = surroundings.turns_that_keep(np.mean([direction for _, direction in done], axis=0))
-        return cls(dataset.classes, crops, turns)
+        labels = tuple(label for label in dataset.classes if any(crop.label == label for crop in crops))
+        return cls(labels, crops, turns)
 
 
 def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...]]]:

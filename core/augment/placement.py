@@ -13,7 +13,7 @@ from .generator import Box
 CANDIDATES = 240                # places looked at for one defect
 REFINED = 12                    # the best of them are moved to where they fit best
 REFERENCES = 160                # real defects a candidate is compared with, all turns counted
-SIZE_JITTER = 0.12              # standard deviation of the logarithm of a drawn size
+SCALE = (0.85, 1.2)             # real sizes are multiplied by a factor between these
 WORKING_PX = 64                 # large surroundings are looked at in a picture scaled to about this
 ATTEMPTS = 4                    # sizes tried until one finds a fitting place
 GOOD_ENOUGH = 0.7               # excess distance (see _drawn) at which the first size is taken
@@ -42,38 +42,41 @@ class Placement:
         """Learn from a bank's crops. `dataset` and `workers` are taken for what a richer placement may need."""
         return cls({label: _learn(bank.of(label), bank.turns) for label in bank.labels if bank.of(label)})
 
+    def draw_size(self, label: str, rng: np.random.Generator, *, scale: tuple[float, float] = SCALE,
+                  limits_px: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Width and height of a real defect times a factor within `scale`; `limits_px`: smallest and largest side."""
+        learned = self.learned[label]
+        return _scaled(learned.sizes_px[int(rng.integers(len(learned.sizes_px)))], scale, limits_px, rng)
+
     def draw(self, image: np.ndarray, label: str, occupied: Sequence[Box], rng: np.random.Generator, *,
              size_px: tuple[int, int] | None = None, within: np.ndarray | None = None,
-             anywhere: bool = False) -> Box | None:
+             scale: tuple[float, float] = SCALE, limits_px: tuple[int, int] | None = None,
+             learned: bool = True) -> Box | None:
         """Return a box for a defect of the class on a normal image, or None where nothing fits.
 
         image     uint8 or uint16 [H, W, 3]; occupied: boxes it must keep clear of
-        size_px   width, height; None draws from the real ones
+        size_px   width, height; None draws sizes as `draw_size` does, a few, until one finds a fitting place
         within    bool [H, W], where the box's centre must lie, and nearly all of the box
-        anywhere  any free place is as good as another: what the learned places are compared with
+        learned   false: anywhere that is free
         """
-        learned = self.learned[label]
+        known = self.learned[label]
         found = None
-        for _ in range(ATTEMPTS):
-            pick = int(rng.integers(len(learned.sizes_px)))
-            sides = tuple(learned.sides[pick].tolist()) if size_px is None else (False,) * 4
-            size = size_px or _jittered(learned.sizes_px[pick], image.shape, sides, rng)
+        for _ in range(ATTEMPTS if size_px is None else 1):
+            pick = int(rng.integers(len(known.sizes_px)))
+            size = size_px or _scaled(known.sizes_px[pick], scale, limits_px, rng)
+            sides = _sides_of(known, size, rng) if size_px else tuple(known.sides[pick].tolist())
+            size = _fitted(size, image.shape, sides)
             places = _candidates(image.shape, size, sides, occupied, within, rng)
-            if len(places) and anywhere:
-                x, y = places[0].tolist()
-                return x, y, x + size[0], y + size[1]
-            if len(places):
-                excess, box = _drawn(image, learned, places, size, sides, occupied, within, rng)
-                if found is None or excess < found[0]:
-                    found = excess, box
-                if excess < GOOD_ENOUGH or size_px is not None:
-                    break
+            if not len(places):
+                continue
+            if not learned:
+                return (*places[0].tolist(), *(places[0] + size).tolist())
+            excess, box = _drawn(image, known, places, size, sides, occupied, within, rng)
+            if found is None or excess < found[0]:
+                found = excess, box
+            if excess < GOOD_ENOUGH:
+                break
         return found[1] if found else None
-
-    def draw_size(self, label: str, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int]:
-        """Width and height in px near those of a real defect of the class, small enough for an image of `shape`."""
-        sizes_px = self.learned[label].sizes_px
-        return _jittered(sizes_px[int(rng.integers(len(sizes_px)))], shape, (False,) * 4, rng)
 
 
 def _drawn(image, learned: _Learned, places, size, sides, occupied, within, rng) -> tuple[float, Box]:
@@ -130,15 +133,25 @@ def _learn(crops: Sequence[Crop], turns: tuple[int, ...]) -> _Learned:
     return _Learned(descriptions.reshape(-1, surroundings.LENGTH), sizes.reshape(-1, 2), sides.reshape(-1, 4), spread)
 
 
-def _jittered(size_px: np.ndarray, shape: tuple[int, ...], sides: Sides, rng) -> tuple[int, int]:
-    """A size near a real one, small enough for the image. A defect from border to border stays so."""
-    factor = np.exp(rng.normal(0, SIZE_JITTER) + rng.normal(0, SIZE_JITTER / 3, 2))
-    limits = np.array([shape[1], shape[0]])
-    size = np.clip(np.rint(size_px * factor), 3, np.maximum(limits * 0.9, 3)).astype(int)
-    for axis in (0, 1):
-        if sides[axis] and sides[axis + 2]:
-            size[axis] = limits[axis]
+def _scaled(size_px: np.ndarray, scale: tuple[float, float], limits_px, rng) -> tuple[int, int]:
+    """A size near a real one, its proportions changed a little."""
+    factor = np.exp(rng.uniform(*np.log(scale)) + rng.normal(0, 0.03, 2))
+    size = np.clip(np.rint(size_px * factor), *(limits_px or (3, np.inf)))
     return int(size[0]), int(size[1])
+
+
+def _sides_of(known: _Learned, size: tuple[int, int], rng) -> Sides:
+    """Which borders cut a defect of this size: as they cut one of the real ones of about this size."""
+    mismatch = np.abs(np.log(known.sizes_px / np.array(size))).max(axis=1)
+    nearest = np.argsort(mismatch, kind="stable")[:5]
+    return tuple(known.sides[nearest[int(rng.integers(len(nearest)))]].tolist())
+
+
+def _fitted(size: tuple[int, int], shape: tuple[int, ...], sides: Sides) -> tuple[int, int]:
+    """The size, small enough for the image. A defect from border to border stays so."""
+    limits = (shape[1], shape[0])
+    return tuple(limits[axis] if sides[axis] and sides[axis + 2] else min(size[axis], max(3, int(0.9 * limits[axis])))
+                 for axis in (0, 1))
 
 
 def _alike(learned: _Learned, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,91 @@
+"""How a copied defect is put into other material: light and colour matched, without a seam."""
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from .removal import spread
+
+TWO_LEVEL_SHARE = 0.96      # share of black and white pixels in a picture that is binary
+SEE_THROUGH = 0.5           # correlation of the grain with and without the defect above which the grain shows through
+GAINS = (0.4, 2.5)          # limits of the colour match
+CONTACT_PX = 2              # how far a binary defect may reach out to touch what it belongs to
+
+
+def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray, *, twin: bool,
+            feather_px: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return (image float32 [H, W, 3], alpha float32 [H, W]); all float32 in 0..1 and laid into the target's frame.
+
+    twin: `clean` is a picture of the very place of `pixels`, not a guess.
+    """
+    if _two_level(target) and _two_level(pixels):
+        return _binary(target, pixels, mask)
+    alpha = _soft(mask, feather_px)
+    if twin and _shows_through(pixels, clean, mask):
+        return np.clip(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), 0, 1), alpha
+    return np.clip(_matched(target, pixels, clean, mask, alpha), 0, 1), alpha
+
+
+def extended(pixels: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Pixels whose defect, where `mask` is above one half, is mirrored outwards until it fills `wanted` (bool)."""
+    inside = mask > 0.5
+    if not inside.any() or not (wanted & ~inside).any():
+        return pixels
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    here = np.indices(inside.shape)
+    limit = np.array(inside.shape)[:, None, None] - 1
+    mirrored = np.clip(2 * nearest - here, 0, limit)
+    source = np.where(inside[mirrored[0], mirrored[1]], mirrored, nearest)
+    return np.where((wanted & ~inside)[..., None], pixels[source[0], source[1]], pixels)
+
+
+def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Black stays black, white stays white. The defect reaches out to the material that it is made of."""
+    white = pixels.mean(axis=2) > 0.5
+    pasted = mask > 0.5
+    light = white[pasted].mean() > 0.5 if pasted.any() else False
+    side = 2 * CONTACT_PX + 1
+    near = cv2.dilate(pasted.astype(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
+    pasted |= near & (white == light)
+    image = np.where(pasted[..., None], white[..., None].astype(np.float32), target)
+    return image.astype(np.float32), pasted.astype(np.float32)
+
+
+def _soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
+    """The mask, one px wider and with a soft rim."""
+    wide = cv2.dilate((mask > 0.5).astype(np.float32), np.ones((3, 3)))
+    alpha = cv2.GaussianBlur(wide, (0, 0), feather_px)
+    return np.where(alpha < 0.03, 0, alpha).astype(np.float32)
+
+
+def _matched(target, pixels, clean, mask, alpha) -> np.ndarray:
+    """The defect's pixels in the target's light: a gain per channel from what is round it, then a smooth offset."""
+    distance = cv2.distanceTransform((mask < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    reach = max(4.0, 0.25 * np.sqrt(float((mask > 0.5).sum())))
+    ring = (distance > 1.5) & (distance < 1.5 + reach)
+    if ring.sum() < 8:
+        return pixels
+    here, there = target[ring], clean[ring]
+    gain = np.clip((here * there).sum(0) / np.maximum((there * there).sum(0), 1e-4), *GAINS)
+    gained = pixels * gain.astype(np.float32)
+    rim = (alpha < 0.5) & (distance > 0) & (distance < 3 + reach)
+    offset = spread((target - gained) * rim[..., None], rim)
+    return gained + np.clip(offset, -0.15, 0.15)
+
+
+def _two_level(image: np.ndarray) -> bool:
+    return bool(((image < 0.15) | (image > 0.85)).mean() > TWO_LEVEL_SHARE)
+
+
+def _shows_through(pixels, clean, mask) -> bool:
+    """Whether the grain of the clean material is still there inside the defect."""
+    inside = mask > 0.5
+    if inside.sum() < 30:
+        return False
+    a, b = (_high_pass(image)[inside] for image in (pixels, clean))
+    norm = np.sqrt((a * a).sum() * (b * b).sum())
+    return bool(norm > 1e-6 and (a * b).sum() / norm > SEE_THROUGH)
+
+
+def _high_pass(image: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return grey - cv2.GaussianBlur(grey, (0, 0), 2)
