@@ -1,0 +1,179 @@
+"""The report's pictures of defects: cut at native scale, outlined, linked to full pictures within a budget of bytes."""
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from ..data import images, shapes
+from ..report import Markup, Page, data_uri, number, tag
+from ..visualise import cut, edge_path, encode_jpeg, fill_path, reduced, shown, window_round
+from .compose import bounds
+
+FULL_BYTES = 10_000_000         # all full pictures together, before base64 adds a third
+CARD_PX, ROW_PX = 192, 96       # largest sides of the panels on a wide screen, in px of the page
+MOST_TIMES = 6                  # no pixel is shown larger than this
+PATH_LETTERS = 40_000           # an outline longer than this is drawn from a coarser mask
+
+
+@dataclass
+class Pictures:
+    """Makes panels for a page.
+
+    output   folder of the page, which links lead away from
+    white    level shown as white, for deep images
+    share    bytes that one full picture may take
+    """
+    page: Page
+    output: Path
+    white: int
+    share: int
+    lossy_keys: set[str] = field(default_factory=set)      # of full pictures whose files show more than the page
+
+    def keep_full(self, key: str, pixels: np.ndarray) -> None:
+        """Embed a full picture once: lossless, as JPEG, or reduced, whichever is the first within its share."""
+        if key in self.page.pictures:
+            return
+        data, kind = encode_full(shown(pixels, self.white), self.share)
+        self.page.picture(key, data_uri(data, kind))
+        if kind == "jpeg" and pixels.dtype == np.uint8:
+            self.lossy_keys.add(key)
+
+    def card(self, line: dict, defect_number: int, made: np.ndarray, clean: np.ndarray, clean_path: Path) -> Markup:
+        """Clean, defect and label of one defect side by side, with what it is."""
+        entry, size = line["defects"][defect_number], tuple(line["size"])
+        box = entry["box"]
+        side = card_side(max(box[2] - box[0], box[3] - box[1]))
+        window = window_round(box, size, side)
+        keys = f"source {line['source']}", f"image {line['index']}"
+        self.keep_full(keys[0], clean)
+        self.keep_full(keys[1], made)
+        named = f"{entry['label']}, image {line['index']}"
+        shared = {"size": size, "box": box, "side": side, "panel_px": CARD_PX}
+        drawn = marks(line, window)
+        before, after = cut(clean, window), cut(made, window)
+        panels = (
+            self._panel(before, f"{named}: clean", full=keys[0], href=address(clean_path, self.output), **shared),
+            self._panel(after, f"{named}: defect", full=keys[1], href=line["image"], **shared),
+            self._panel(after, f"{named}: label", full=keys[1], href=line["image"], **shared, marks=drawn))
+        return tag("div", tag("div", *panels, class_="panels"), _caption(line, entry, side), class_="card")
+
+    def generated(self, line: dict, defect_number: int, made: np.ndarray, side: int) -> Markup:
+        """One panel of a row: a generated defect, `side` px of its picture."""
+        entry, size = line["defects"][defect_number], tuple(line["size"])
+        pixels = cut(made, window_round(entry["box"], size, side))
+        title = f"{entry['label']}, generated, image {line['index']}"
+        return self._panel(pixels, title, size=size, box=entry["box"], side=side, panel_px=ROW_PX,
+                           full=f"image {line['index']}", href=line["image"])
+
+    def real(self, crop, side: int) -> Markup:
+        """One panel of a row: a training defect, at the same scale."""
+        height, width = crop.mask.shape
+        box = bounds(crop.mask) or (0, 0, width, height)
+        pixels = cut(crop.pixels, window_round(box, (width, height), side))
+        title = f"{crop.label}, real, {crop.record}"
+        return self._panel(pixels, title, size=pixels.shape[1::-1], box=None, side=side, panel_px=ROW_PX)
+
+    def _panel(self, pixels: np.ndarray, title: str, *, size, box, side: int, panel_px: int, full: str | None = None,
+               href: str | None = None, marks: Markup | None = None) -> Markup:
+        crisp = panel_px > side
+        uri = encode_crop(reduced(shown(pixels, self.white), round(panel_px * 1.5)), lossless=crisp)
+        height, width = pixels.shape[:2]
+        style = None if height == width == side else f"width:{width / side:.2%};height:{height / side:.2%}"
+        middle = None if box is None else (f"{(box[0] + box[2]) / 2 / size[0]:.3f} "
+                                           f"{(box[1] + box[3]) / 2 / size[1]:.3f}")
+        better = pixels.dtype == np.uint8 and (full not in self.page.pictures or full in self.lossy_keys)
+        return tag("a", tag("img", src=uri, alt=title, style=style, class_="crisp" if crisp else None), marks,
+                   class_="zoom", href=href or "#", title=title, data_full=full, data_size=f"{size[0]} {size[1]}",
+                   data_middle=middle, data_better=better and href is not None and in_browser(href))
+
+
+def times(side: float, panel_px: int) -> int:
+    """How many px of the page a pixel takes so that `side` of them fit into a panel; 0: they have to be reduced."""
+    return min(int(panel_px // max(side, 1)), MOST_TIMES)
+
+
+def card_side(extent_px: float) -> int:
+    """The side in px of the image that a card shows: at least twice the defect's, whole pixels filling the panel."""
+    factor = times(2 * extent_px, CARD_PX)
+    return CARD_PX // factor if factor else round(2 * extent_px)
+
+
+def cell_px(side: int) -> int:
+    """The width in px of the page of a row's panels that show `side` px of the image."""
+    return side * times(side, ROW_PX) or ROW_PX
+
+
+def address(path: Path, output: Path) -> str | None:
+    """Where the page in folder `output` finds a file; None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return quote(Path(os.path.relpath(path.resolve(), output.resolve())).as_posix())
+    except ValueError:                                      # on another drive
+        return path.resolve().as_uri()
+
+
+def in_browser(name: str) -> bool:
+    """Whether browsers show files of this kind."""
+    return Path(name).suffix.lower() not in (".tif", ".tiff")
+
+
+def encode_crop(pixels: np.ndarray, *, lossless: bool) -> str:
+    """A small picture: PNG where asked for or hardly larger than a good JPEG."""
+    stored = pixels[..., 0] if images.is_grey(pixels) else pixels
+    png = images.encode_png(np.ascontiguousarray(stored))
+    if lossless or len(png) < 6000:
+        return data_uri(png, "png")
+    jpeg = encode_jpeg(pixels, 93)
+    return data_uri(png, "png") if len(png) <= 1.3 * len(jpeg) else data_uri(jpeg, "jpeg")
+
+
+def encode_full(pixels: np.ndarray, share: int) -> tuple[bytes, str]:
+    """A full picture within `share` bytes and its kind: PNG, else JPEG, else JPEG of a reduced picture."""
+    if pixels.shape[0] * pixels.shape[1] <= 1_500_000:
+        png = images.encode_png(np.ascontiguousarray(pixels[..., 0]) if images.is_grey(pixels) else pixels)
+        if len(png) <= share:
+            return png, "png"
+    jpeg, side = encode_jpeg(pixels, 92), max(pixels.shape[:2])
+    while len(jpeg) > share and side > 64:
+        side = int(side * min(0.9, (share / len(jpeg)) ** 0.5 * 0.97))
+        jpeg = encode_jpeg(reduced(pixels, side), 88)
+    return jpeg, "jpeg"
+
+
+def marks(line: dict, window: tuple[int, int, int, int]) -> Markup:
+    """Labels of the whole image as SVG in its px, seen through the window: made ones, and those it had before."""
+    x1, y1, x2, y2 = window
+    groups = [tag("g", *(_mark(entry) for entry in line[kind]), class_=name)
+              for kind, name in (("carried", "carried"), ("defects", "made")) if line[kind]]
+    return tag("svg", *groups, viewBox=f"{x1} {y1} {x2 - x1} {y2 - y1}", class_="marks", aria_hidden="true")
+
+
+def _mark(entry: dict) -> Markup:
+    x1, y1, x2, y2 = entry["box"]
+    frame = tag("rect", x=f"{x1 - 1:g}", y=f"{y1 - 1:g}", width=f"{x2 - x1 + 2:g}", height=f"{y2 - y1 + 2:g}")
+    if not entry.get("rle"):
+        return tag("g", frame)
+    mask, x, y = shapes.tight(shapes.rle_to_mask(entry["rle"]), 0, 0)
+    step = 1
+    fill, edge = fill_path(mask), edge_path(mask)
+    while len(fill) + len(edge) > PATH_LETTERS:
+        step *= 2
+        coarse = mask[::step, ::step]
+        fill, edge = fill_path(coarse), edge_path(coarse)
+    placed = f"translate({x} {y})" + (f" scale({step})" if step > 1 else "")
+    return tag("g", frame, tag("g", tag("path", d=fill, class_="fill"), tag("path", d=edge, class_="edge"),
+                               transform=placed))
+
+
+def _caption(line: dict, entry: dict, side: int) -> Markup:
+    x1, y1, x2, y2 = entry["box"]
+    scale = CARD_PX / side
+    told = [f"image {line['index']}", f"{number(x2 - x1)} × {number(y2 - y1)} px",
+            f"shown at {scale:.0f}×" if scale >= 1 else f"shown at {scale:.2g}×"]
+    told += [f"{name.replace('_', ' ')} {number(value)}" for name, value in sorted(entry.get("figures", {}).items())
+             if name == "contrast"]
+    origin = f"on {line['source']}" + (f", from {entry['from']}" if entry.get("from") else "")
+    return tag("p", tag("b", entry["label"]), " · " + " · ".join(told), tag("br"), origin, class_="caption")
