@@ -31,11 +31,12 @@ class Scene:
     def __init__(self, rng: np.random.Generator, plan: Plan):
         self.plan, self.size = plan, plan.size
         self.look: Look = draw_look(rng, plan.rules)
-        self.traces = self._draw_traces()
-        self.layout = Layout(copper=cv2.max(self.traces, self._draw_pour(rng)))
+        self.pads = self._draw_pads()
+        self.layout = Layout(copper=cv2.max(self._draw_traces(), self._draw_pour(rng)))
         self.nets = self._draw_nets()
         self.openness = self._openness()
         self.print = self._draw_print()
+        self.shadow = _moved(self.print, -1.6 * self.look.light[0], -1.6 * self.look.light[1])
         self._draw_fields(rng)
         self.solders = [Solder(pad, self.look, plan.rules.angle, rng) for pad in plan.pads]
 
@@ -48,6 +49,12 @@ class Scene:
         layer = self._layer()
         for trace in self.plan.traces:
             stroke(layer, trace.points, trace.width)
+        return layer
+
+    def _draw_pads(self) -> np.ndarray:
+        layer = self._layer()
+        for pad in self.plan.pads:
+            self._draw_pad(layer, pad, 0)
         return layer
 
     def _draw_pour(self, rng: np.random.Generator) -> np.ndarray:
@@ -64,13 +71,20 @@ class Scene:
         if rng.random() < (0.15 if rules.heavy else 0.75):
             layer = self._perforated(rng, layer)
         for pad in self.plan.pads:
-            if pad.spokes:
+            if pad.spokes and self._is_poured(layer, pad):
                 reach = max(pad.size) / 2 + rules.clearance + 2
                 turn = rules.angle + (np.pi / 4 if rng.random() < 0.15 else 0)
                 for quarter in range(4):
                     ray = turned(np.array([[reach, 0.0]]), turn + quarter * np.pi / 2)[0]
                     stroke(layer, np.array([pad.at, pad.at + ray]), max(0.75 * rules.width, 2.5))
         return layer
+
+    def _is_poured(self, layer: np.ndarray, pad) -> bool:
+        reach = max(pad.size) / 2 + self.plan.rules.clearance + 4
+        x1, y1 = np.maximum(pad.at - reach, 0).astype(int)
+        x2, y2 = np.maximum(pad.at + reach, 0).astype(int)
+        ring = layer[y1:y2, x1:x2]
+        return np.count_nonzero(ring) > 0.15 * (2 * reach) ** 2
 
     def _perforated(self, rng: np.random.Generator, layer: np.ndarray) -> np.ndarray:
         """Small windows in the pour on a grid, none near its edge."""
@@ -119,18 +133,24 @@ class Scene:
 
     def _draw_print(self) -> np.ndarray:
         """The silkscreen's cover, float32 [H, W] 0..1."""
-        layer, rules = self._layer(), self.plan.rules
+        layer = self._layer()
         for line in self.plan.lines:
             stroke(layer, line, self.look.print_px)
+        away = 2 * int(np.ceil(0.05 * self.plan.rules.pitch)) + 1
+        pads = cv2.dilate(self.pads, np.ones((away, away), np.uint8))
+        layer[pads > 0] = 0
         for word, place, height in self.plan.texts:
-            scale = height / 22
-            thick = max(int(round(self.look.print_px * 0.8)), 1)
-            (wide, high), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-            corner = np.round(place + [-wide / 2, high / 2]).astype(int)
-            cv2.putText(layer, word, corner.tolist(), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thick, cv2.LINE_AA)
-        for pad in self.plan.pads:
-            self._draw_pad(layer, pad, 0.05 * rules.pitch, 0)
+            self._write(layer, pads, word, place, height)
         return layer.astype(np.float32) / 255
+
+    def _write(self, layer: np.ndarray, pads: np.ndarray, word: str, place: np.ndarray, height: float) -> None:
+        """Print a component's name, unless a pad or another print is in its place."""
+        thick = max(int(round(self.look.print_px * 0.8)), 1)
+        (wide, high), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, height / 22, thick)
+        x, y = np.round(place + [-wide / 2, high / 2]).astype(int).tolist()
+        window = (slice(max(y - high - 3, 0), max(y + 4, 0)), slice(max(x - 3, 0), max(x + wide + 3, 0)))
+        if not pads[window].any() and not layer[window].any():
+            cv2.putText(layer, word, (x, y), cv2.FONT_HERSHEY_SIMPLEX, height / 22, 255, thick, cv2.LINE_AA)
 
     def _openness(self) -> np.ndarray:
         """How far from copper a bare place is, 0..1: wide bare areas look lighter than narrow channels."""
@@ -174,13 +194,23 @@ class Scene:
             colour += (np.float32(look.dust) - colour) * self.dust[window]
         colour = blurred(colour, look.blur_px)
         if look.fringe_px:
-            colour[..., 0] = _moved(colour[..., 0], look.fringe_px)
-            colour[..., 2] = _moved(colour[..., 2], -look.fringe_px)
+            colour[..., 0] = _moved(colour[..., 0], look.fringe_px, 0.4 * look.fringe_px)
+            colour[..., 2] = _moved(colour[..., 2], -look.fringe_px, -0.4 * look.fringe_px)
         if look.sharpening:
             colour += look.sharpening * (colour - blurred(colour, 1.0))
         colour *= self.light[window][..., None]
         colour += self.noise[window] * (0.55 + 0.45 * np.sqrt(np.clip(colour, 0, 255) / 128))
         return np.clip(colour + 0.5, 0, 255).astype(np.uint8)
+
+    def scan(self, layout: Layout, window: tuple[slice, slice] | None = None) -> np.ndarray:
+        """The layout as a black and white scan: copper black, laminate and holes white; uint8 [h, w, 3]."""
+        window = window or (slice(0, self.size[1]), slice(0, self.size[0]))
+        metal = cv2.max(layout.copper, self.pads)
+        for number, pad in enumerate(self.plan.pads):
+            if pad.hole and number not in layout.undrilled:
+                stroke(metal, pad.at + np.zeros((2, 1)), pad.hole, 0)
+        level = blurred(metal, 0.9)[window] + 18 * self.crumb[window] + 10 * self.noise[window][..., 0]
+        return np.where(level > 127, np.uint8(0), np.uint8(255))[..., None].repeat(3, 2)
 
     def _surface(self, layout: Layout, window) -> np.ndarray:
         """Laminate, copper under the mask, its lit and shaded edges, and the print."""
@@ -194,6 +224,7 @@ class Scene:
         colour += lit[..., None] * (np.float32(look.glint) - colour)
         colour *= 1 - 0.35 * look.edge_shade * np.clip(-rise, 0, 1)[..., None]
         colour *= (1 + look.grain * self.crumb[window])[..., None]
+        colour *= (1 - 0.3 * self.shadow[window])[..., None]
         ink = self.print[window] * (look.print_cover + 0.06 * self.crumb[window])
         colour += ink[..., None] * (np.float32(look.ink) - colour)
         return colour
@@ -212,7 +243,7 @@ class Scene:
             place += cover[inner][..., None] * (rgb[inner] - place)
 
 
-def _moved(channel: np.ndarray, shift_px: float) -> np.ndarray:
+def _moved(channel: np.ndarray, x_px: float, y_px: float) -> np.ndarray:
     height, width = channel.shape
-    matrix = np.float32([[1, 0, shift_px], [0, 1, 0.4 * shift_px]])
+    matrix = np.float32([[1, 0, x_px], [0, 1, y_px]])
     return cv2.warpAffine(channel, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

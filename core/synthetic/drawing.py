@@ -25,6 +25,21 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell_px: float
     return cv2.warpAffine(coarse, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
+def brushed(rng: np.random.Generator, size: tuple[int, int], along_px: float, across_px: float,
+            angle: float) -> np.ndarray:
+    """Noise drawn out along `angle` (radians): float32 [H, W], mean 0, deviation about 1."""
+    width, height = size
+    cosine, sine = np.cos(angle), np.sin(angle)
+    columns = int(np.ceil((abs(width * cosine) + abs(height * sine)) / along_px)) + 4
+    rows = int(np.ceil((abs(width * sine) + abs(height * cosine)) / across_px)) + 4
+    coarse = rng.standard_normal((rows, columns), np.float32) * 1.35
+    turn = np.array([[cosine / along_px, sine / along_px], [-sine / across_px, cosine / across_px]])
+    start = np.array([columns, rows]) / 2 - turn @ (np.array(size) / 2)
+    matrix = np.float32(np.concatenate([turn, start[:, None]], 1))
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(coarse, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
 def slope(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """A plane through 0 in a random direction, about -1..1 over the picture: float32 [H, W]."""
     width, height = size

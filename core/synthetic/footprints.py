@@ -25,7 +25,7 @@ def pin_row(rng, rules) -> Footprint:
     count, pitch = int(rng.integers(3, 13)), rules.pitch
     wide = rng.uniform(0.62, 0.8) * pitch
     long = wide * rng.choice([1.0, 1.0, rng.uniform(1.2, 1.7)])
-    hole = rng.uniform(0.42, 0.56) * wide
+    hole = rng.uniform(0.46, 0.64) * wide
     pads = [(np.array([number * pitch, 0.0]), (wide, long), "oval" if long > wide else "round", hole)
             for number in range(count)]
     if rng.random() < 0.5:
@@ -41,7 +41,7 @@ def dual_in_line(rng, rules) -> Footprint:
     apart = rng.choice([3, 3, 6]) * pitch
     wide = rng.uniform(0.58, 0.72) * pitch
     long = wide * rng.uniform(1.0, 1.7)
-    hole = rng.uniform(0.42, 0.56) * wide
+    hole = rng.uniform(0.46, 0.64) * wide
     pads = [(np.array([number * pitch, row * apart]), (wide, long), "oval" if long > 1.08 * wide else "round", hole)
             for row in (0, 1) for number in range(count)]
     lines = [_package((count - 1) * pitch / 2, apart / 2, count * pitch / 2, apart / 2 - 0.85 * pitch)] \
@@ -66,7 +66,7 @@ def two_pin(rng, rules) -> Footprint:
     """A resistor, capacitor or LED with wire leads."""
     apart = rng.choice([1, 1, 2, 3, 4]) * rules.pitch
     wide = rng.uniform(0.66, 0.84) * rules.pitch
-    hole = rng.uniform(0.42, 0.56) * wide
+    hole = rng.uniform(0.46, 0.64) * wide
     first = "square" if rng.random() < 0.5 else "round"
     pads = [(np.array([0.0, 0.0]), (wide, wide), first, hole), (np.array([apart, 0.0]), (wide, wide), "round", hole)]
     lines = []
@@ -81,7 +81,7 @@ def three_pin(rng, rules) -> Footprint:
     """A transistor or trimmer."""
     wide = rng.uniform(0.6, 0.7) * rules.pitch
     long = wide * rng.uniform(1.0, 1.4)
-    pads = [(np.array([number * rules.pitch, 0.0]), (wide, long), "oval" if long > 1.08 * wide else "round", 0.48 * wide)
+    pads = [(np.array([number * rules.pitch, 0.0]), (wide, long), "oval" if long > 1.08 * wide else "round", 0.56 * wide)
             for number in range(3)]
     return _turned(rng, pads, [], _name(rng, "QT", np.array([rules.pitch, -0.95 * rules.pitch]), rules, 0.3))
 
@@ -101,7 +101,7 @@ def single(rng, rules) -> Footprint:
     """A test point, a wire's pad or a power terminal."""
     wide = rng.uniform(0.75, 1.05) * rules.pitch if rng.random() < 0.7 else rng.uniform(1.1, 1.5) * rules.pitch
     shape = rng.choice(["round", "round", "round", "square"])
-    return Footprint(pads=[(np.zeros(2), (wide, wide), shape, rng.uniform(0.4, 0.62) * wide)])
+    return Footprint(pads=[(np.zeros(2), (wide, wide), shape, rng.uniform(0.38, 0.72) * wide)])
 
 
 def via(rng, rules) -> Footprint:

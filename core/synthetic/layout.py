@@ -144,8 +144,8 @@ class _Drafter:
 
     # ---- routes
 
-    def is_free(self, points: np.ndarray, reach: float, *nets: int) -> bool:
-        """Whether a way of half-width `reach` px crosses no copper but that of `nets`."""
+    def is_free(self, points: np.ndarray, reach: float, *pads: Pad) -> bool:
+        """Whether a way of half-width `reach` px meets no copper but the given pads; theirs it may touch, not cross."""
         window = self.window(points.min(0), points.max(0), reach)
         if window is None:
             return True
@@ -159,7 +159,8 @@ class _Drafter:
             cv2.fillConvexPoly(way, np.round(outline).astype(np.int32), 1)
         met = owner[way > 0]
         met = met[met != 0]
-        return bool(np.isin(met, nets).all())
+        own = sum(pad.size[0] * pad.size[1] for pad in pads) * COARSE ** 2
+        return len(met) <= 1.15 * own + 4 and bool(np.isin(met, [pad.net for pad in pads]).all())
 
     def add_trace(self, points: np.ndarray, width: float, net: int) -> None:
         self.plan.traces.append(Trace(points=points, width=width, net=net))
@@ -172,11 +173,12 @@ class _Drafter:
             if window:
                 self.taken[window] = 1
 
-    def try_ways(self, start: np.ndarray, end: np.ndarray, width: float, first: int, second: int) -> bool:
-        for points in ways(self.rng, start, end, self.rules.pitch):
-            if self.is_free(points, width / 2 + self.rules.clearance, first, second):
-                self.add_trace(points, width, first)
-                self.merge(first, second)
+    def try_ways(self, pad: Pad, mate: Pad) -> bool:
+        width = min(self.width_of_route(pad), 0.92 * min(mate.size))
+        for points in ways(self.rng, pad.at, mate.at, self.rules.pitch):
+            if self.is_free(points, width / 2 + self.rules.clearance, pad, mate):
+                self.add_trace(points, width, pad.net)
+                self.merge(pad.net, mate.net)
                 return True
         return False
 
@@ -205,10 +207,7 @@ class _Drafter:
             near = np.argsort(distance)[1:9]
             near = near[distance[near] < 9 * self.rules.pitch]
             for other in self.rng.permutation(near)[:3]:
-                mate = pads[other]
-                joined = mate.net != pad.net and self.try_ways(
-                    pad.at, mate.at, min(self.width_of_route(pad), 0.92 * min(mate.size)), pad.net, mate.net)
-                if joined:
+                if pads[other].net != pad.net and self.try_ways(pad, pads[other]):
                     break
 
     def route_outwards(self) -> None:
@@ -229,14 +228,14 @@ class _Drafter:
             points = np.array([pad.at, pad.at + side * first, pad.at + side * (first + slant) + cross * slant,
                                pad.at + side * (first + slant + reach) + cross * slant])
             width = self.width_of_route(pad)
-            if self.is_free(points, width / 2 + self.rules.clearance, pad.net):
+            if self.is_free(points, width / 2 + self.rules.clearance, pad):
                 self.add_trace(points, width, pad.net)
-            elif self.is_free(points[:3], width / 2 + self.rules.clearance, pad.net):
+            elif self.is_free(points[:3], width / 2 + self.rules.clearance, pad):
                 self.end_at_via(points[:3], width, pad.net)
 
     def end_at_via(self, points: np.ndarray, width: float, net: int) -> None:
         across = max(0.5 * self.rules.pitch, 2.1 * width)
-        if self.is_free(points[-1:].repeat(2, 0), across / 2 + self.rules.clearance, net):
+        if self.is_free(points[-1:].repeat(2, 0), across / 2 + self.rules.clearance):
             self.add_trace(points, width, net)
             via = Pad(at=points[-1], size=(across, across), shape="round", hole=0.5 * across, net=net)
             self.plan.pads.append(via)

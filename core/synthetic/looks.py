@@ -12,7 +12,7 @@ MASKS = (
     ("black", 0.035, ((16, 17, 19), (22, 23, 25), (42, 42, 44))),
     ("yellow", 0.035, ((140, 112, 34), (164, 134, 50), (196, 158, 62))),
 )
-FINISHES = (("tin", 0.86, (156, 145, 141)), ("gold", 0.09, (206, 172, 88)), ("copper", 0.05, (190, 122, 84)))
+FINISHES = (("tin", 0.90, (156, 145, 141)), ("gold", 0.06, (206, 172, 88)), ("copper", 0.04, (190, 122, 84)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Look:
     edge: float
     edge_shade: float
     gloss: float
+    reflexes: np.ndarray                      # in a hole: on the side of the light, and opposite
     grain: float
     unevenness: float
     print_px: float
@@ -59,7 +60,7 @@ def draw_look(rng: np.random.Generator, rules) -> Look:
         dust=exposure * np.array([150, 150, 140]), beyond=beyond * exposure,
         plugged=bool(finish != "tin" or beyond[0] < 60), light=(float(np.cos(angle)), float(np.sin(angle))),
         edge=float(rng.uniform(0.05, 0.55)), edge_shade=float(rng.uniform(0.2, 1)),
-        gloss=float(rng.uniform(0.35, 1)), grain=float(rng.uniform(0.008, 0.03)),
+        gloss=float(rng.uniform(0.35, 1)), reflexes=rng.uniform([0.3, 0.1], [1.3, 1.1]), grain=float(rng.uniform(0.008, 0.03)),
         unevenness=float(rng.uniform(0.01, 0.1)),
         print_px=float(max(rules.pitch * rng.uniform(0.055, 0.085), 1.8)), print_cover=float(rng.uniform(0.75, 0.92)),
         blur_px=float(rng.uniform(0.45, 1.0)), fringe_px=float(rng.choice([0, rng.uniform(0.15, 0.5)])),
