@@ -16,21 +16,15 @@ Crop = tuple[np.ndarray, int, int]      # a mask's pixels bool [h, w], and the x
 
 def instance_mask(instance: Instance, size: tuple[int, int]) -> np.ndarray:
     """Return the defect's pixels, bool [H, W], on an image of `size` (width, height): run-length code, rings or box."""
-    if instance.rle is not None:
-        if tuple(instance.rle["size"]) != size[::-1]:
-            height, width = instance.rle["size"]
-            raise DataError(f"{instance.label}: mask of another size than its image, got {width}x{height} for an image "
-                            f"of {size[0]}x{size[1]}. Export the mask at the image's size")
-        return rle_to_mask(instance.rle)
-    crop, x, y = polygons_crop(instance.polygons or (box_ring(instance.box),), size)
-    return _pasted(crop, x, y, size)
+    return _pasted(*instance_crop(instance, size), size)
 
 
 def instance_crop(instance: Instance, size: tuple[int, int]) -> Crop:
     """The same pixels as `instance_mask`, cut to their bounds: (bool [h, w], x, y). Empty: a mask of shape [0, 0]."""
     if instance.rle is None:
         return tight(*polygons_crop(instance.polygons or (box_ring(instance.box),), size))
-    return tight(instance_mask(instance, size), 0, 0)
+    _check_size(instance, size)
+    return rle_crop(instance.rle)
 
 
 def mask_instance(mask: np.ndarray, label: str, **fields) -> Instance:
@@ -71,10 +65,21 @@ def crop_to_rle(crop: np.ndarray, x: int, y: int, size: tuple[int, int]) -> dict
 def rle_to_mask(rle: dict) -> np.ndarray:
     """COCO's run-length code, compressed (str or bytes) or not (list of counts) -> bool [H, W]."""
     height, width = rle["size"]
-    if not isinstance(rle["counts"], (str, bytes)):
-        rle = compressed(rle)
-    columns_first = coco_mask.decode({"size": [height, width], "counts": rle["counts"]})
-    return cv2.transpose(columns_first.T).reshape(height, width).view(bool)
+    return _pasted(*rle_crop(rle), (width, height))
+
+
+def rle_crop(rle: dict) -> Crop:
+    """The same pixels cut to their bounds; only the columns between the first and the last run are decoded."""
+    height, _ = rle["size"]
+    turns = np.cumsum(_counts(rle))
+    starts, ends = turns[:-1:2], turns[1::2]
+    if not len(starts):
+        return np.zeros((0, 0), bool), 0, 0
+    left, right = starts[0] // height, (ends[-1] - 1) // height + 1
+    flips = np.zeros((right - left) * height + 1, np.uint8)
+    np.bitwise_xor.at(flips, np.concatenate([starts, ends]) - left * height, 1)
+    columns = np.bitwise_xor.accumulate(flips)[:-1].reshape(right - left, height)
+    return tight(cv2.transpose(columns).reshape(height, right - left).view(bool), int(left), 0)
 
 
 def compressed(rle: dict) -> dict:
@@ -168,11 +173,12 @@ def _filled(ring: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
     first = np.clip(np.ceil(upper - 0.5), 0, height).astype(int)
     last = np.clip(np.ceil(lower - 0.5), 0, height).astype(int)
-    for edge in np.flatnonzero(last > first):
-        rows = np.arange(first[edge], last[edge])
-        (x0, y0), (x1, y1) = start[edge], end[edge]
-        crossing = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
-        flips[rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)] ^= 1
+    spans = np.maximum(last - first, 0)                     # one entry an edge and row that it crosses
+    edge = np.repeat(np.arange(len(ring)), spans)
+    rows = np.arange(len(edge)) - np.repeat(np.cumsum(spans) - spans, spans) + first[edge]
+    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
+    crossing = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
+    np.bitwise_xor.at(flips, (rows, np.clip(np.ceil(crossing - 0.5), 0, width).astype(int)), 1)
     filled = np.bitwise_xor.accumulate(flips, axis=1)[:, :width].astype(bool)
     return filled if filled.any() else _centroid_pixel(ring, shape)
 
@@ -239,6 +245,29 @@ def _pasted(crop: np.ndarray, x: int, y: int, size: tuple[int, int]) -> np.ndarr
     mask = np.zeros(size[::-1], bool)
     mask[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
     return mask
+
+
+def _check_size(instance: Instance, size: tuple[int, int]) -> None:
+    height, width = instance.rle["size"]
+    if (width, height) != tuple(size):
+        raise DataError(f"{instance.label}: mask of another size than its image, got {width}x{height} for an image of "
+                        f"{size[0]}x{size[1]}. Export the mask at the image's size")
+
+
+def _counts(rle: dict) -> np.ndarray:
+    """Lengths of the runs, background first. Compressed: 5 bits a character, low ones first, bit 6 says "more to come";
+    from the fourth on each number is the difference to the one two before it."""
+    if not isinstance(rle["counts"], (str, bytes)):
+        return np.asarray(rle["counts"], np.int64)
+    characters = np.frombuffer(_text(rle["counts"]).encode("ascii"), np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(characters < 32)
+    first = np.r_[0, last[:-1] + 1]
+    place = np.arange(len(characters)) - np.repeat(first, last - first + 1)
+    numbers = np.add.reduceat((characters & 31) << 5 * place, first)
+    numbers[characters[last] & 16 > 0] -= 1 << 5 * (place[last][characters[last] & 16 > 0] + 1)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
 
 
 def _text(counts: str | bytes) -> str:
