@@ -77,7 +77,7 @@ def spreads(rows: Sequence[str], series: dict[str, Sequence[np.ndarray]], unit: 
     return _svg([*_legend(list(series)), *content], bottom + 40, f"Spread by class: {unit}")
 
 
-def density(points: np.ndarray, kind: int, name: str, *, cells: int = 28, peak: float | None = None) -> Markup | None:
+def density(points: np.ndarray, kind: int, name: str, *, cells: int = 24, peak: float | None = None) -> Markup | None:
     """Where points [N, 2] of x, y in 0..1 lie on the image; None where there is none. At most 150 are drawn as dots.
 
     Smoothed by a Gaussian of 1/20 of the side. `peak` is the density of full colour; by default this plot's own.
@@ -89,15 +89,15 @@ def density(points: np.ndarray, kind: int, name: str, *, cells: int = 28, peak: 
     step = side / cells
     levels = np.rint(values / (peak or values.max()) * 20).clip(0, 20).astype(int)
     for row, column in zip(*levels.nonzero()):
-        content.append(tag("rect", x=f"{column * step:.1f}", y=f"{row * step:.1f}", width=f"{step:.1f}",
-                           height=f"{step:.1f}", fill_opacity=f"{levels[row, column] * 0.042:.3g}"))
+        content.append(tag("rect", x=f"{column * step:g}", y=f"{row * step:g}", width=f"{step:g}", height=f"{step:g}",
+                           fill_opacity=f"{levels[row, column] * 0.042:.3g}"))
     dots = [tag("circle", cx=f"{x * side:.1f}", cy=f"{y * side:.1f}", r=1.8) for x, y in points if len(points) <= 150]
     frame = tag("rect", x=0.5, y=0.5, width=side - 1, height=side - 1, class_="frame")
     return _svg([tag("g", *content, class_=f"heat s{kind}", shape_rendering="crispEdges"),
                  tag("g", *dots, class_="dots"), frame], side, name, width=side)
 
 
-def density_peak(point_sets: Sequence[np.ndarray], cells: int = 28) -> float | None:
+def density_peak(point_sets: Sequence[np.ndarray], cells: int = 24) -> float | None:
     """The highest density among sets of points, so that their plots can share one scale; None where all are empty."""
     return max((float(_smoothed(points, cells).max()) for points in point_sets if len(points)), default=None)
 

@@ -29,7 +29,7 @@ def shown(pixels: np.ndarray, white: int = 65535) -> np.ndarray:
     return np.rint(np.minimum(pixels.astype(np.float32) / white, 1) * 255).astype(np.uint8)
 
 
-def window_round(box: Box, size: tuple[int, int], side_px: int) -> Window:
+def square_window(box: Box, size: tuple[int, int], side_px: int) -> Window:
     """The square window of `side_px` round a box's middle, moved inside an image of `size` (w, h) and cut to it."""
     spans = []
     for low, high, length in ((box[0], box[2], size[0]), (box[1], box[3], size[1])):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import images, shapes
 from ..report import Markup, Page, data_uri, number, tag
-from ..visualise import cut, edge_path, encode_jpeg, fill_path, reduced, shown, window_round
+from ..visualise import cut, edge_path, encode_jpeg, fill_path, reduced, shown, square_window
 from .compose import bounds
 
 FULL_BYTES = 10_000_000         # all full pictures together, before base64 adds a third
@@ -45,7 +45,7 @@ class Pictures:
         entry, size = line["defects"][defect_number], tuple(line["size"])
         box = entry["box"]
         side = card_side(max(box[2] - box[0], box[3] - box[1]))
-        window = window_round(box, size, side)
+        window = square_window(box, size, side)
         keys = f"source {line['source']}", f"image {line['index']}"
         self.keep_full(keys[0], clean)
         self.keep_full(keys[1], made)
@@ -62,7 +62,7 @@ class Pictures:
     def generated(self, line: dict, defect_number: int, made: np.ndarray, side: int) -> Markup:
         """One panel of a row: a generated defect, `side` px of its picture."""
         entry, size = line["defects"][defect_number], tuple(line["size"])
-        pixels = cut(made, window_round(entry["box"], size, side))
+        pixels = cut(made, square_window(entry["box"], size, side))
         title = f"{entry['label']}, generated, image {line['index']}"
         return self._panel(pixels, title, size=size, box=entry["box"], side=side, panel_px=ROW_PX,
                            full=f"image {line['index']}", href=line["image"])
@@ -71,7 +71,7 @@ class Pictures:
         """One panel of a row: a training defect, at the same scale."""
         height, width = crop.mask.shape
         box = bounds(crop.mask) or (0, 0, width, height)
-        pixels = cut(crop.pixels, window_round(box, (width, height), side))
+        pixels = cut(crop.pixels, square_window(box, (width, height), side))
         title = f"{crop.label}, real, {crop.record}"
         return self._panel(pixels, title, size=pixels.shape[1::-1], box=None, side=side, panel_px=ROW_PX)
 

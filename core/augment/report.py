@@ -30,7 +30,7 @@ def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], tim
     """Write `report.html` from `output`/manifest.jsonl and `output`/images, and return its path.
 
     run      data, method, count, seed, config, classes, notes; `command` where the exact one is known
-    bank     `crops`: the training defects (label, record, pixels, mask, box, image_size)
+    bank     `crops`: the training defects (label, record, pixels, clean, mask, box, image_size)
     sources  name of a normal image -> its file
     timings  images_per_second, seconds, stages (name -> s), workers, hardware; each may be missing
 
@@ -267,7 +267,7 @@ def _command(run: dict, output: Path) -> str:
 
 def _as_yaml(config: dict) -> str:
     plain = json.loads(json.dumps(config, default=str))
-    return yaml.safe_dump(plain, sort_keys=True, allow_unicode=True, width=110).rstrip()
+    return yaml.safe_dump(plain, sort_keys=True, allow_unicode=True, width=110, default_flow_style=None).rstrip()
 
 
 def _middle(areas: Sequence[float]) -> float | None:
