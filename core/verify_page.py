@@ -88,19 +88,20 @@ def _plots(page: Page, report: Report, summary: dict) -> None:
               for name in splits}
     sides = [np.sqrt([max(defect.area_px, 1) for defect in defects if defect.label == label]) for label in classes]
     page.section("Classes", figures(
-        figure(plots.bars(classes, counts), "Defects of each class" + (", by split." if len(splits) > 1 else ".")),
+        figure(plots.bars(classes, counts), "Defects of each class" + (", by split" if len(splits) > 1 else "")),
         figure(plots.spreads(classes, {"defects": sides}, "square root of area, px", log=True),
-               "Size of each class: line 10 to 90 %, bar 25 to 75 %, mark at the median.")))
+               "Size of the defects of each class", "Line 10 to 90 %, bar 25 to 75 %, mark at the median.")))
     aspects = np.array([defect.width_px / defect.height_px for defect in defects if defect.height_px])
     page.section("Sizes", figures(
         figure(plots.histogram({"defects": np.concatenate(sides)}, "square root of area, px", log=True),
-               "Size of the defects."),
-        figure(plots.histogram({"defects": aspects}, "width by height", log=True), "Shape of the defects' boxes.")))
+               "Size of all defects"),
+        figure(plots.histogram({"defects": aspects}, "width by height", log=True), "Shape of the boxes")))
     places = {label: np.array([defect.centre for defect in defects if defect.label == label]) for label in classes}
     shown = [figure(plots.density(np.array([defect.centre for defect in defects]), 0, "all classes"), "All classes")]
     if len(classes) > 1:
         shown += [figure(plots.density(places[label], 0, label), label) for label in classes[:CLASSES_SHOWN]]
-    page.section("Places", text("Where the middles of the defects lie, each image stretched to a square."), tag("div", *shown, style=PLACES))
+    page.section("Places", text("Where the middles of the defects lie, each image stretched to a square."),
+                 tag("div", *shown, style=PLACES))
 
 
 def _three(found: dict | None) -> list[float | None]:

@@ -50,6 +50,7 @@ def split(dataset: Dataset, *, ratios: tuple[float, float, float] = (0.7, 0.15, 
     _check(ratios, seed, folds, previous)
     prints = fingerprints(paths(dataset)) if prints is None else prints
     units = _units(dataset, joined_groups(dataset, prints, merge_near=merge_near))
+    files = sorted(((prints[record.image].sha256, group_of(record)) for record in dataset.records), reverse=True)
     old = previous or Splits(seed=seed, ratios=ratios, groups={})
     fixed = {unit.name: place for unit in units if (place := _kept(unit, old, prints))}
     targets = {name: ratio for name, ratio in zip(NAMES, ratios) if ratio}
@@ -60,7 +61,7 @@ def split(dataset: Dataset, *, ratios: tuple[float, float, float] = (0.7, 0.15, 
         groups={**old.groups, **{group: _own(records) or placed[unit.name]
                                  for unit in units for group, records in unit.groups.items()}},
         folds={**old.folds, **_rotation(units, placed, folds, old, seed)},
-        hashes={**old.hashes, **{prints[record.image].sha256: group_of(record) for record in dataset.records}})
+        hashes={**old.hashes, **dict(files)})
 
 
 def apply(dataset: Dataset, splits: Splits, fold: int | None = None) -> Dataset:

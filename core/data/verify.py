@@ -93,11 +93,11 @@ def _classes(dataset: Dataset) -> Iterator[Problem]:
 
 
 def _goods(dataset: Dataset) -> Iterator[Problem]:
-    clean = sum(record.clean is not None for record in dataset.records)
+    twins = sum(record.clean is not None for record in dataset.records)
     if not dataset.good:
-        instead = f"; {clean} images have a defect-free twin" if clean else ""
-        yield problem("no-good", dataset.root, f"no defect-free image, got 0 of {len(dataset)}{instead}",
-                      "New defects need good images to be drawn on, and false alarms can only be counted on good ones")
+        yield problem("no-good", dataset.root,
+                      f"no defect-free image, got 0 of {len(dataset)} and {twins} defect-free twins",
+                      "New defects are drawn on good images or twins, and false alarms are counted on good images")
     if not dataset.defective:
         yield problem("no-defect", dataset.root, f"no labelled defect, got 0 in {len(dataset)} images",
                       "Only what learns from good images can use it")
@@ -182,5 +182,5 @@ def _kinds(examined: Sequence[Examined]) -> Iterator[Problem]:
     sizes = Counter(record.size for record in records).most_common()
     listed = ", ".join(f"{by(size)} ({count})" for size, count in sizes[:5])
     odd = sum(width != height for width, height in (record.size for record in records))
-    yield Problem(code="shape", message=f"{len(sizes)} sizes: {listed}{', ...' if len(sizes) > 5 else ''}; {odd} of "
+    yield Problem(code="shape", message=f"{len(sizes)} size{'s' * (len(sizes) > 1)}: {listed}{', ...' if len(sizes) > 5 else ''}; {odd} of "
                                         f"{len(records)} images are not square")
