@@ -15,6 +15,7 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from . import config_yaml
 from .errors import ConfigError
 from .files import append, whole_file, writing
 from .progress import Progress
@@ -35,7 +36,7 @@ def open_run(folder: Path, config: Mapping, *, command: Sequence[str] = tuple(sy
     """
     if rank != 0:
         return folder
-    path, text = folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    path, text = folder / "config.yaml", config_yaml.write(dict(config))
     if any(folder.glob("step-*.pt")):
         _check_same(path, yaml.safe_load(text))
     environment = _environment(command)

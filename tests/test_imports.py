@@ -10,10 +10,12 @@ PACKAGES = ("midg", "crg", "segment", "detect")
 ENTRIES = ("train", "test", "scripts")                  # imported by nobody
 
 # A module may import its own row's modules, those of the rows above that it names, and core.errors.
-PURE = ("errors", "seeding", "schedules", "ema", "tiling", "progress", "data.records")
-RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "registry", "runlog", "schema")
-LOOP = ("task", "loop")
-READS = ("data", "metrics", "synthetic", "visualise", "report", "plots")      # each may import those before it
+PURE = ("errors", "files", "seeding", "schedules", "ema", "tiling", "progress", "data.records")
+RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "experiment", "registry", "runlog",
+        "schema")
+LOOP = ("task", "loop", "phase", "feeding", "signals")
+# Each of these may import those before it.
+READS = ("data", "metrics", "synthetic", "visualise", "report", "plots", "verify_page")
 
 
 def core(*names: str) -> tuple[str, ...]:
@@ -35,10 +37,11 @@ def allowed(module: str) -> tuple[str, ...] | None:
     if name in RUNS:
         return core(*PURE, *RUNS)
     if name in LOOP:
-        return core(*LOOP, *RUNS, *(part for part in PURE if part not in ("tiling", "data.records")))
+        return core(*LOOP, "checkpoint", "device", "runlog", "ema", "errors", "files", "progress",
+                    "schedules", "seeding")
     part = name.split(".")[0]
     if part in READS:
-        return core("errors", "seeding", "progress", "data.records", *READS[:READS.index(part) + 1])
+        return core("errors", "files", "seeding", "progress", "data.records", *READS[:READS.index(part) + 1])
     return ("core",) if part == "augment" else None
 
 

@@ -1,0 +1,88 @@
+"""An experiment's folder: which config a model takes from it, where the model's run lies, how the model is built."""
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+
+from . import config as configs
+from . import registry
+from .errors import CheckpointError, ConfigError
+from .registry import Model
+from .seeding import seed_step
+
+ROOT = Path(__file__).resolve().parents[1]
+OWN_MODEL_HELP = """\
+a model of one's own: --model package.module:Class, importable from the working folder. The class has a nested pydantic
+model `Config` with a section `loop` (core.task.LoopConfig), a constructor (config, device), and what core.task.Task
+lists; its run lies in DIR/package.module.Class/.
+"""
+
+
+def parser(purpose: str, epilog: str = "") -> argparse.ArgumentParser:
+    """The options that train.py and test.py share."""
+    made = argparse.ArgumentParser(description=purpose, epilog=f"{epilog}\n{OWN_MODEL_HELP}", allow_abbrev=False,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--model", metavar="N|NAME|MODULE:CLASS", help="number or name of a model, or one of your own")
+    made.add_argument("--checkpoints", "--path", type=Path, metavar="DIR", help="folder of the experiment")
+    made.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a config key; repeatable")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    made.add_argument("--list", action="store_true", help="print the table of models")
+    return made
+
+
+def needed(value: object, option: str, advice: str) -> object:
+    """An option that has to be given."""
+    if value is None:
+        raise ConfigError(f"{option}: missing. {advice}")
+    return value
+
+
+def chosen_model(name: str | None) -> tuple[Model, type]:
+    """The model that `--model` names, and its class. Raises ConfigError."""
+    model = registry.find(needed(name, "--model", "Give a number, a name or package.module:Class; --list shows them"))
+    task_type = registry.resolve(model.target)
+    config = getattr(task_type, "Config", None)
+    if not (isinstance(config, type) and issubclass(config, BaseModel) and "loop" in config.model_fields):
+        raise ConfigError(f"--model {name}: not a model that can be trained. It needs a nested pydantic model 'Config' "
+                          "with a section 'loop'; see --help")
+    return model, task_type
+
+
+def training_config(model: Model, task_type: type, folder: Path | None, given: Path | None,
+                    overrides: Sequence[str]) -> BaseModel:
+    """The checked config of a model, from the first of these that there is, with the overrides over it:
+
+    1. `given` (--config)                          3. DIR/MODEL/config.yaml, that of the run which goes on
+    2. DIR/config.yml, that of the experiment      4. the one that is shipped with the model
+    A file holds the config of one model, or one section a model, named as the model is.
+    """
+    if given is None and folder is not None:
+        places = (folder / "config.yml", folder / "config.yaml", run_folder(folder, model) / "config.yaml")
+        given = next((path for path in places if path.is_file()), None)
+    if given is None and model.config is not None:
+        given = ROOT / model.config
+    return configs.load(task_type.Config, given, overrides, section=model.name)
+
+
+def run_folder(folder: Path, model: Model) -> Path:
+    return folder / model.name
+
+
+def finished_run(folder: Path, model: Model) -> Path:
+    """The run of a model in an experiment's folder, or that folder where it is itself a run. Raises CheckpointError."""
+    run = run_folder(folder, model)
+    if (run / "config.yaml").is_file():
+        return run
+    if any(folder.glob("step-*.pt")) and (folder / "config.yaml").is_file():
+        return folder
+    runs = sorted(path.parent.name for path in folder.glob("*/config.yaml"))
+    there = f"There are runs of {', '.join(runs)}" if runs else "Train first, or check the folder's name"
+    raise CheckpointError(f"{folder}: has no run of model '{model.name}'. {there}")
+
+
+def build(task_type: type, config: BaseModel, device: torch.device) -> object:
+    """The task, its first weights a function of `loop.seed`."""
+    seed_step(config.loop.seed, 0)
+    return task_type(config, device)

@@ -1,0 +1,55 @@
+"""Train a model, or go on with its training: the same command again goes on from the last checkpoint."""
+import sys
+import tempfile
+from pathlib import Path
+
+from core import experiment, loop, registry
+from core.command import run_command
+from core.config import to_yaml
+from core.device import choose, rank
+from core.runlog import open_run
+
+EPILOG = """\
+examples:
+  python train.py --list
+  python train.py --model segment --checkpoints checkpoints/pcb --set data.root=datasets/pcb
+  python train.py --model my_network:Task --checkpoints checkpoints/mine --config mine.yaml --dry-run
+  torchrun --nproc-per-node 4 train.py --model segment --checkpoints checkpoints/pcb
+
+the folder of an experiment:
+  DIR/config.yml     the config, or one section a model, named as the model; read where --config is not given
+  DIR/MODEL/         one run: config.yaml, log.txt, metrics.jsonl, step-*.pt, samples/; enough for test.py
+"""
+
+
+def main() -> int:
+    parser = experiment.parser(__doc__, EPILOG)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="config; see configs/ and configs/README.md")
+    parser.add_argument("--dry-run", action="store_true", help="build everything, run one step, keep nothing")
+    given = parser.parse_args()
+    if given.list:
+        print(registry.listing())
+        return 0
+    model, task_type = experiment.chosen_model(given.model)
+    if not given.dry_run:
+        experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment; it may be a new one")
+    config = experiment.training_config(model, task_type, given.checkpoints, given.config, given.set)
+    device = choose(given.device)
+    task = experiment.build(task_type, config, device)
+    if given.dry_run:
+        return dry_run(task, config, device)
+    run = open_run(experiment.run_folder(given.checkpoints, model), config.model_dump(mode="json"),
+                   command=sys.argv, rank=rank())
+    return loop.train(task, config.loop, run, device=device)
+
+
+def dry_run(task, config, device) -> int:
+    """Print the config, and take one step with its evaluations and checkpoints in a folder that is then deleted."""
+    print(to_yaml(config))
+    with tempfile.TemporaryDirectory() as folder:
+        once = config.loop.model_copy(update={"steps": 1})
+        return loop.train(task, once, open_run(Path(folder), {}, rank=rank()), device=device)
+
+
+if __name__ == "__main__":
+    run_command(main)
