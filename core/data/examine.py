@@ -39,20 +39,36 @@ class Examined:
     pixels: int = 0
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A defect and its pixels: `crop` bool [h, w] with its corner at (x, y); None where only the box is known."""
+    instance: Instance
+    box: tuple[float, float, float, float]
+    area_px: float
+    crop: np.ndarray | None = None
+    x: int = 0
+    y: int = 0
+
+
 def examine(record: Record, *, decode: bool = True) -> Examined:
     """Check and measure one record, its files too where `decode`."""
-    problems, defects = [], []
-    crops = []
+    problems, parts = [], []
     if min(record.size) < TINY_IMAGE_PX:
         problems.append(problem("tiny-image", record.image, f"a tiny image, got {by(record.size)} px",
                                 "Check that it is not a thumbnail"))
     for instance in record.instances:
         found = list(_box_problems(record, instance))
         if not any(one.level == ERROR for one in found):
-            found += _measure(record, instance, defects, crops)
+            try:
+                parts.append(_part(instance, record.size))
+            except DataError as error:
+                found.append(Problem(code="size", message=f"{record.image}: {error}"))
+            else:
+                found += _area_problems(record, parts[-1])
         problems += found
-    problems += _rings(record, crops)
-    seen = Examined(record=record, problems=(), defects=tuple(defects))
+    problems += _thin_and_tiny(record, [part for part in parts if part.area_px])
+    seen = Examined(record=record, problems=(), defects=tuple(
+        _measured(part, record.size) for part in parts if part.area_px))
     if decode:
         seen = _decoded(seen, problems)
     return replace(seen, problems=tuple(problems))
@@ -72,55 +88,57 @@ def _box_problems(record: Record, instance: Instance) -> Iterator[Problem]:
                       "The part outside is not used")
 
 
-def _measure(record: Record, instance: Instance, defects: list, crops: list) -> Iterator[Problem]:
-    """Measure one defect into `defects` and keep its pixels in `crops`; yield what is wrong with its mask."""
-    width, height = record.size
-    x1, y1, x2, y2 = np.clip(instance.box, 0, (width, height) * 2).tolist()
-    area = (x2 - x1) * (y2 - y1)
-    if instance.has_shape:
-        try:
-            crop, x, y = instance_crop(instance, record.size)
-        except DataError as error:
-            yield Problem(code="size", message=f"{record.image}: {error}")
-            return
-        area = int(crop.sum())
-        crops.append((instance.label, crop, x, y, area))
-        if not area:
-            yield problem("mask-empty", record.image, f"a mask without a pixel, got '{instance.label}'",
-                           "Draw it anew or take it out")
-            return
-        share = area / (width * height)
-        if share >= FULL:
-            yield problem("mask-full", record.image, f"a mask that covers the whole image, got '{instance.label}'",
-                           "Check that it is not inverted")
-        elif share >= NEARLY_FULL:
-            yield problem("mask-nearly-full", record.image, f"a mask that covers nearly all, got '{instance.label}' on "
-                           f"{share:.1%}", "Check that it is not inverted")
-    elif area >= width * height:
-        yield problem("box-full", record.image, f"a box as large as the image, got '{instance.label}'",
-                      "Its place says nothing")
-    if area < TINY_DEFECT_PX:
-        yield problem("tiny-defect", record.image, f"a tiny defect, got '{instance.label}' of {area:g} px at "
-                      f"{x1:g}, {y1:g}", "Check that it is not a slip of the pen")
-    defects.append(Measured(
-        label=instance.label, area_px=area, width_px=x2 - x1, height_px=y2 - y1, ignore=instance.ignore,
-        centre=((x1 + x2) / 2 / width, (y1 + y2) / 2 / height),
-        at_border=min(x1, y1) < 1 or x2 > width - 1 or y2 > height - 1))
+def _part(instance: Instance, size: tuple[int, int]) -> _Part:
+    x1, y1, x2, y2 = box = tuple(np.clip(instance.box, 0, size * 2).tolist())
+    if not instance.has_shape:
+        return _Part(instance, box, (x2 - x1) * (y2 - y1))
+    crop, x, y = instance_crop(instance, size)
+    return _Part(instance, box, int(crop.sum()), crop, x, y)
 
 
-def _rings(record: Record, crops: list) -> Iterator[Problem]:
-    """Thin parts of one class that touch a far larger defect of another: what an interpolated label image leaves."""
+def _area_problems(record: Record, part: _Part) -> Iterator[Problem]:
+    label, anew = part.instance.label, "Draw it anew or take it out"
+    share = part.area_px / (record.size[0] * record.size[1])
+    if part.crop is None and share >= FULL:
+        yield problem("box-full", record.image, f"a box as large as the image, got '{label}'", "Its place says nothing")
+    elif not part.area_px:
+        yield problem("mask-empty", record.image, f"a mask without a pixel, got '{label}'", anew)
+    elif part.crop is not None and share >= NEARLY_FULL:
+        much = "the whole image" if share >= FULL else f"{share:.1%} of the image"
+        yield problem("mask-full" if share >= FULL else "mask-nearly-full", record.image,
+                      f"a mask that covers {much}, got '{label}'", "Check that it is not inverted")
+
+
+def _thin_and_tiny(record: Record, parts: list[_Part]) -> Iterator[Problem]:
+    """Tiny defects; and thin parts of one class along a far larger defect of another, as interpolation leaves them."""
     rims = Counter()
-    thin = [found for found in crops if found[4] and not _thick(found[1])]
-    for label, crop, x, y, area in thin:
-        grown = cv2.dilate(np.pad(crop, 1).astype(np.uint8), np.ones((3, 3), np.uint8))
-        for other, *place, other_area in crops:
-            if other != label and other_area > 4 * area and _overlap((grown, x - 1, y - 1), tuple(place)):
-                rims[label, other] += area
-                break
-    for (label, other), area in sorted(rims.items()):
-        yield problem("ring", record.image, f"lines one or two px wide of '{label}' along '{other}', got {area} px",
-                      f"Give them the class '{other}': the label image was resized with interpolation")
+    for part in parts:
+        host = next((other for other in parts if _is_rim(part, other)), None)
+        if host:
+            rims[part.instance.label, host.instance.label] += part.area_px
+        elif part.area_px < TINY_DEFECT_PX:
+            yield problem("tiny-defect", record.image,
+                          f"a tiny defect, got '{part.instance.label}' of {part.area_px:g} px at {part.box[0]:g}, {part.box[1]:g}",
+                          "Check that it is not a slip of the pen")
+    for (label, host), area in sorted(rims.items()):
+        yield problem("ring", record.image, f"lines one or two px wide of '{label}' along '{host}', got {area} px",
+                      f"Give them the class '{host}': the label image was resized with interpolation")
+
+
+def _is_rim(part: _Part, other: _Part) -> bool:
+    if part.crop is None or other.crop is None or part.instance.label == other.instance.label:
+        return False
+    if other.area_px <= 4 * part.area_px or _thick(part.crop):
+        return False
+    grown = cv2.dilate(np.pad(part.crop, 1).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return _overlap((grown, part.x - 1, part.y - 1), (other.crop, other.x, other.y))
+
+
+def _measured(part: _Part, size: tuple[int, int]) -> Measured:
+    (x1, y1, x2, y2), (width, height) = part.box, size
+    return Measured(label=part.instance.label, area_px=part.area_px, width_px=x2 - x1, height_px=y2 - y1,
+                    centre=((x1 + x2) / 2 / width, (y1 + y2) / 2 / height), ignore=part.instance.ignore,
+                    at_border=min(x1, y1) < 1 or x2 > width - 1 or y2 > height - 1)
 
 
 def _thick(crop: np.ndarray) -> bool:

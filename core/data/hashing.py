@@ -1,7 +1,7 @@
 """Fingerprints of image files: which are the same file, which show nearly the same picture."""
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from .images import read_image
 
 NEAR_BITS = 4               # two hashes of 64 bits are near where at most so many differ
 NEAR_TEXTURE = 0.5          # and the pictures are where their textures also correlate at least so much
+
+Pairs = tuple[np.ndarray, np.ndarray]
 
 _SIDE_PX, _BAND = 128, 40   # the texture's thumbnail, and the highest spatial frequency kept, in cycles a picture
 
@@ -49,14 +51,24 @@ def near_duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, int]]:
     The hash alone joins unrelated pictures of one camera set-up (different places of one spindle, good parts in one
     fixture), because it sees light and outline only. So the fine textures must agree as well.
     """
-    hashes = np.array([p.phash for p in prints], np.uint64)
-    pairs = []
-    for first in range(0, len(prints), 256):
-        distance = np.bitwise_count(hashes[first:first + 256, None] ^ hashes[None])
-        rows, columns = np.nonzero(distance <= NEAR_BITS)
-        later = columns > rows + first
-        pairs += _agreeing(prints, rows[later] + first, columns[later])
-    return sorted(pairs)
+    return sorted((int(i), int(j)) for rows, columns in _with_near_hashes(prints)
+                  for i, j in zip(*_by_texture(prints, rows, columns)[0]) if prints[i].sha256 != prints[j].sha256)
+
+
+def look_alikes(prints: Sequence[Fingerprint], groups: Sequence[str], examples: int,
+                ) -> tuple[int, list[tuple[int, int]]]:
+    """Count the pairs of different groups with near hashes and other textures, and return the first few, sorted.
+
+    One object photographed twice looks so, and so do two parts in one fixture: only a person can tell.
+    """
+    _, numbers = np.unique(np.array(groups), return_inverse=True)
+    count, first = 0, []
+    for rows, columns in _with_near_hashes(prints):
+        apart = numbers[rows] != numbers[columns]
+        rows, columns = _by_texture(prints, rows[apart], columns[apart])[1]
+        count += len(rows)
+        first = sorted(first + list(zip(rows.tolist(), columns.tolist()))[:examples])[:examples]
+    return count, first
 
 
 def sha256(path: Path) -> str:
@@ -95,15 +107,26 @@ def texture(grey: np.ndarray) -> np.ndarray:
     return np.concatenate([phases.real, phases.imag]).astype(np.float16)
 
 
-def _agreeing(prints: Sequence[Fingerprint], rows: np.ndarray, columns: np.ndarray) -> list[tuple[int, int]]:
+def _with_near_hashes(prints: Sequence[Fingerprint]) -> Iterator[Pairs]:
+    """The pairs (i, j), i < j, with near hashes, as index arrays, some rows at a time."""
+    hashes = np.array([one.phash for one in prints], np.uint64)
+    for start in range(0, len(prints), 256):
+        distance = np.bitwise_count(hashes[start:start + 256, None] ^ hashes[None])
+        rows, columns = np.nonzero(distance <= NEAR_BITS)
+        later = columns > rows + start
+        if later.any():
+            yield rows[later] + start, columns[later]
+
+
+def _by_texture(prints: Sequence[Fingerprint], rows: np.ndarray, columns: np.ndarray) -> tuple[Pairs, Pairs]:
+    """Part pairs into those whose textures agree and the others."""
     if not len(rows):
-        return []
+        return (rows, columns), (rows, columns)
     first, row_at = np.unique(rows, return_inverse=True)
     second, column_at = np.unique(columns, return_inverse=True)
     likeness = _textures(prints, first) @ _textures(prints, second).T
     agree = likeness[row_at, column_at] >= NEAR_TEXTURE
-    return [(int(i), int(j)) for i, j in zip(rows[agree], columns[agree])
-            if prints[i].sha256 != prints[j].sha256]
+    return (rows[agree], columns[agree]), (rows[~agree], columns[~agree])
 
 
 def _textures(prints: Sequence[Fingerprint], which: np.ndarray) -> np.ndarray:

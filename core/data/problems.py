@@ -34,6 +34,7 @@ KINDS = {
     "tiny-defect": (WARNING, f"defects of fewer than {TINY_DEFECT_PX} px"),
     "blank": (WARNING, "images of one colour"),
     "box-full": (NOTE, "boxes as large as the image"),
+    "look-alike": (NOTE, "pictures of different groups that look alike, apart from their fine texture"),
     "unverified": (NOTE, "images that nobody labelled"),
     "stored": (NOTE, "ways in which images are stored, all of them read"),
     "shape": (NOTE, "sizes of the images"),

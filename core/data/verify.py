@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from .examine import Examined, by, examine
-from .hashing import Fingerprint, near_duplicates
+from .hashing import Fingerprint, look_alikes, near_duplicates
 from .problems import ERROR, KINDS, LEVELS, Problem, grouped, problem, shortened
 from .records import Dataset, Record
 from .splits import group_of
@@ -134,6 +134,12 @@ def _files(examined: Sequence[Examined]) -> Iterator[Problem]:
     known = list(prints.values())
     for i, j in near_duplicates(known):
         yield from _near(owners[known[i].sha256], owners[known[j].sha256])
+    shown = [owners[one.sha256][0] for one in known]
+    count, examples = look_alikes(known, [group_of(record) for record, _ in shown], 3)
+    if count:
+        pairs = "; ".join(f"{shown[i][1]} and {shown[j][1]}" for i, j in examples)
+        yield Problem(code="look-alike", message=f"{count} pairs, got {pairs}{'; ...' if count > 3 else ''}. Where two "
+                                                 "show one object, give them one group, such as a column of index.csv")
 
 
 def _duplicate(records: list[Record]) -> Problem:
@@ -180,7 +186,7 @@ def _kinds(examined: Sequence[Examined]) -> Iterator[Problem]:
     for kind, count in sorted(Counter(kind for found in examined for kind in found.kinds).items()):
         yield Problem(code="stored", message=f"{count} of {len(examined)} images {_STORED[kind]}")
     sizes = Counter(record.size for record in records).most_common()
-    listed = ", ".join(f"{by(size)} ({count})" for size, count in sizes[:5])
+    listed = ", ".join(f"{by(size)} ({count})" for size, count in sizes[:5]) + (", ..." if len(sizes) > 5 else "")
     odd = sum(width != height for width, height in (record.size for record in records))
-    yield Problem(code="shape", message=f"{len(sizes)} size{'s' * (len(sizes) > 1)}: {listed}{', ...' if len(sizes) > 5 else ''}; {odd} of "
+    yield Problem(code="shape", message=f"{len(sizes)} size{'s' if len(sizes) > 1 else ''}: {listed}; {odd} of "
                                         f"{len(records)} images are not square")

@@ -56,6 +56,9 @@ def test_other_parts_in_the_same_set_up_are_not_near_though_their_hashes_are(tmp
     prints = prints_of(tmp_path, *(scene(number) for number in range(8)))
     assert min(bits_apart(prints[0], other) for other in prints[1:]) <= hashing.NEAR_BITS
     assert hashing.near_duplicates(prints) == []
+    alike = [(i, j) for i in range(8) for j in range(i + 1, 8) if bits_apart(prints[i], prints[j]) <= hashing.NEAR_BITS]
+    assert hashing.look_alikes(prints, "abcdefgh", 3) == (len(alike), alike[:3])
+    assert hashing.look_alikes(prints, ["one"] * 8, 3) == (0, [])
 
 
 def test_plain_and_unrelated_pictures_are_not_near(tmp_path):
