@@ -137,12 +137,12 @@ class Maker:
                stream: np.random.Generator) -> tuple[Box | None, np.ndarray | None]:
         if want.box is not None:
             return want.box, want.mask()
-        settings, size = self.config.placement, None
-        if settings.size_px is not None or want.point is not None:
-            size = _limited(self.placement.draw_size(label, canvas.shape, stream), settings.size_px)
+        settings = self.config.placement
+        sizes = {"scale": settings.scale, "limits_px": settings.size_px}
         if want.point is not None:
+            size = self.placement.draw_size(label, stream, **sizes)
             return _centred(want.point, size, (canvas.shape[1], canvas.shape[0])), None
-        return self.placement.draw(canvas, label, occupied, stream, size_px=size, anywhere=not settings.learned), None
+        return self.placement.draw(canvas, label, occupied, stream, **sizes, learned=settings.learned), None
 
 
 class Clock:
@@ -160,14 +160,6 @@ class Clock:
 
     def __exit__(self, *_) -> None:
         self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + time.perf_counter() - self.began
-
-
-def _limited(size: tuple[int, int], limits_px: tuple[int, int] | None) -> tuple[int, int]:
-    """The size with its longer side brought between the limits, its proportion kept."""
-    if limits_px is None:
-        return size
-    longer = min(max(max(size), limits_px[0]), limits_px[1])
-    return max(1, round(size[0] * longer / max(size))), max(1, round(size[1] * longer / max(size)))
 
 
 def _centred(point: tuple[int, int], size: tuple[int, int], image: tuple[int, int]) -> Box:

@@ -13,13 +13,14 @@ class Section(BaseModel):
 class PlacementSettings(Section):
     """Where defects go and how large they are."""
     learned: bool = Field(True, description="positions like those of the real defects; false: anywhere that is free")
-    size_px: tuple[int, int] | None = Field(None, description="least and most px of the longer side; null: as real")
+    scale: tuple[float, float] = Field((0.85, 1.2), description="real sizes are multiplied by a factor between these")
+    size_px: tuple[int, int] | None = Field(None, description="least and most px of a side; null: as the real ones")
     per_image: tuple[int, int] = Field((1, 3), description="fewest and most defects in an image")
     positions: Path | None = Field(None, description="given boxes or points (a CSV file) or shapes (a folder of masks)")
 
     @model_validator(mode="after")
     def _ordered(self) -> "PlacementSettings":
-        for name in ("size_px", "per_image"):
+        for name in ("scale", "size_px", "per_image"):
             pair = getattr(self, name)
             if pair is not None and not 0 < pair[0] <= pair[1]:
                 raise ValueError(f"'{name}' must be two numbers above 0, the smaller first, got {list(pair)}")
