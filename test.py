@@ -10,8 +10,8 @@ from core.files import whole_file
 
 EPILOG = """\
 examples:
-  python test.py --model segment --checkpoints checkpoints/pcb
-  python test.py --model segment --checkpoints checkpoints/pcb --set data.root=datasets/other --output results
+  python test.py --model NAME --checkpoints checkpoints/pcb
+  python test.py --model NAME --checkpoints checkpoints/pcb --set data.root=datasets/other --output results
 
 The run's folder is all that it needs: config.yaml and a checkpoint. --set changes keys of that config for this test.
 """

@@ -1,6 +1,5 @@
 """Train a model, or go on with its training: the same command again goes on from the last checkpoint."""
 import sys
-import tempfile
 from pathlib import Path
 
 from core import experiment, loop, registry
@@ -12,9 +11,9 @@ from core.runlog import open_run
 EPILOG = """\
 examples:
   python train.py --list
-  python train.py --model segment --checkpoints checkpoints/pcb --set data.root=datasets/pcb
+  python train.py --model NAME --checkpoints checkpoints/pcb --set data.root=datasets/pcb
   python train.py --model my_network:Task --checkpoints checkpoints/mine --config mine.yaml --dry-run
-  torchrun --nproc-per-node 4 train.py --model segment --checkpoints checkpoints/pcb
+  torchrun --nproc-per-node 4 train.py --model NAME --checkpoints checkpoints/pcb
 
 the folder of an experiment:
   DIR/config.yml     the config, or one section a model, named as the model; read where --config is not given
@@ -37,18 +36,11 @@ def main() -> int:
     device = choose(given.device)
     task = experiment.build(task_type, config, device)
     if given.dry_run:
-        return dry_run(task, config, device)
+        print(to_yaml(config))
+        return loop.dry_run(task, config.loop, device=device)
     run = open_run(experiment.run_folder(given.checkpoints, model), config.model_dump(mode="json"),
                    command=sys.argv, rank=rank())
     return loop.train(task, config.loop, run, device=device)
-
-
-def dry_run(task, config, device) -> int:
-    """Print the config, and take one step with its evaluations and checkpoints in a folder that is then deleted."""
-    print(to_yaml(config))
-    with tempfile.TemporaryDirectory() as folder:
-        once = config.loop.model_copy(update={"steps": 1})
-        return loop.train(task, once, open_run(Path(folder), {}, rank=rank()), device=device)
 
 
 if __name__ == "__main__":
