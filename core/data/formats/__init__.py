@@ -10,7 +10,7 @@ from ..records import Dataset
 
 # Name -> module with LAYOUT (one line for --help and errors), fits(root), read(root, ...), write(dataset, root, ...).
 FORMATS: dict[str, ModuleType] = {name: import_module(f".{name}", __name__) for name in (
-    "midg", "deeppcb", "coco", "masks", "good")}
+    "midg", "deeppcb", "yolo", "coco", "voc", "labelme", "masks", "good")}
 
 UNLABELLED = ("error", "skip", "good")
 

@@ -23,6 +23,7 @@ from .writing import copy, place_images, write_whole
 
 LAYOUT = "annotations.json or annotations/*.json with images, annotations and categories; images/X.jpg"
 HEAD_CHARACTERS = 65536
+MOST_FILES = 50                         # a folder with more JSON files than that holds one an image
 MOST_CORNERS = 1000                     # a shape of more is written as run-length code, which is shorter then
 
 
@@ -124,7 +125,7 @@ def _add(image: Path, entry: dict, annotations: list[dict], labels: dict, file: 
             return
     labelled = entry.get("verified", True) is not False
     if not labelled:
-        reading.passed_over.append(str(image))
+        reading.passed_over.append(image)
     reading.add(image, _name(image, reading.root), size, [item for item in instances if item], clean=clean,
                 labelled=labelled, group=str(entry.get("group", "")),
                 split=SPLITS.get(str(entry.get("split", "")).lower()) or _split_of(file))
@@ -197,15 +198,17 @@ def _add_unlisted(image: Path, reading: Reading) -> None:
         reading.problem(image, "an image that no COCO file lists, got no entry. Add it, or say --unlabelled good")
         return
     size = reading.size(image)
-    reading.passed_over.append(str(image))
+    reading.passed_over.append(image)
     if size:
         reading.add(image, _name(image, reading.root), size, labelled=False)
 
 
 def _candidates(root: Path) -> list[Path]:
-    """The JSON files in the root, in its folders, and in theirs named `annotations`."""
-    found = [*root.glob("*.json"), *root.glob("*/*.json"), *root.glob("*/[Aa]nnotations/*.json")]
-    return sorted(path for path in set(found) if not path.name.startswith("."))
+    """The JSON files in the root, in its folders, and in theirs named `annotations`; folders of many are another's."""
+    folders = [root, *root.glob("*/"), *root.glob("*/[Aa]nnotations/")]
+    lying = [[path for path in sorted(folder.glob("*.json")) if not path.name.startswith(".")]
+             for folder in sorted(folders) if folder.is_dir()]
+    return [path for found in lying if len(found) <= MOST_FILES for path in found]
 
 
 def _looks_like_coco(path: Path) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ..records import Dataset, Instance, Record
 from .groups import split_in
-from .reading import Reading, files_under, subfolder, with_suffix
-from .writing import copy, write_index, write_text
+from .reading import Reading, class_list, files_under, subfolder, with_suffix
+from .writing import copy, write_class_list, write_index, write_text
 
 LAYOUT = "PCBData/GROUP/NAME/ID_test.jpg with ID_temp.jpg beside it, boxes in GROUP/NAME_not/ID.txt"
 CLASSES = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
@@ -30,7 +30,7 @@ def fits(root: Path) -> bool:
 def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None = None) -> Dataset:
     """`classes` limits the labels; it does not rename them."""
     base = subfolder(root, "PCBData") or root
-    names = _class_names(base)
+    names = class_list(base) or CLASSES
     reading = Reading(root, "deeppcb", unlabelled=unlabelled, classes=classes, order=names)
     pictures = files_under(base)
     tests = reading.by_stem((path for path in pictures if path.stem.endswith("_test")), base, lambda name: name[:-5])
@@ -61,7 +61,7 @@ def write(dataset: Dataset, root: Path, *, images: str = "copy") -> None:
     base = root / "PCBData"
     names = CLASSES if set(dataset.classes) <= set(CLASSES) else dataset.classes
     if names != CLASSES:
-        write_text(base / "classes.txt", "".join(f"{name}\n" for name in names))
+        write_class_list(dataset, base)
     lists: dict[str, list[str]] = {}
     places = {}
     for record in (record for record in dataset.records if record.verified):
@@ -110,13 +110,6 @@ def _splits(base: Path) -> dict[str, str]:
                 if found := re.search(r"\.\w+[ ,]+(.+)\.txt$", line.strip()):
                     splits[_without_not(found[1])] = split
     return splits
-
-
-def _class_names(base: Path) -> tuple[str, ...]:
-    path = base / "classes.txt"
-    if not path.is_file():
-        return CLASSES
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
 
 
 def _without_not(key: str) -> str:

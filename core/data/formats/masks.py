@@ -193,7 +193,7 @@ def _add(reading: Reading, task: _Task, found: _Found, naming: dict[int, str | N
         reading.problem(task.mask, f"an empty mask in a folder of defects, got '{task.label}'. Mark the defect, or "
                                    f"say --unlabelled good")
     elif blank:
-        reading.passed_over.append(str(task.mask))
+        reading.passed_over.append(task.image)
     reading.counts[SPECKS] += sum(rle_area_px(item.rle) < SPECK_PX for item in instances)
     reading.add(task.image, task.name, found.size, instances, labelled=task.mask is not None and not blank)
 

@@ -40,6 +40,13 @@ def stem(path: Path, folder: Path) -> str:
     return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
+def class_list(root: Path) -> tuple[str, ...]:
+    """The names in classes.txt, one a line; () without one."""
+    path = root / "classes.txt"
+    lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
+    return tuple(line.strip() for line in lines if line.strip())
+
+
 class Reading:
     """What one reading has found. Problems are collected and raised together by `dataset()`."""
 
@@ -54,7 +61,7 @@ class Reading:
         self.notes: list[str] = []
         self.records: list[Record] = []
         self.counts: Counter[str] = Counter()               # things worth a note each, such as "circles"
-        self.passed_over: list[str] = []
+        self.passed_over: list[Path] = []
 
     def problem(self, where: object, what: str) -> None:
         """Add one problem: `what` says what is wrong, what was found, and what to do."""
@@ -127,7 +134,7 @@ class Reading:
         if self.unlabelled == "error" or (required and self.unlabelled != "good"):
             self._leftovers(bare, f"image without {kind}", "Add it, or say --unlabelled good where it shows no defect")
         else:
-            self.passed_over += map(str, bare)
+            self.passed_over += bare
         return [(key, pictures[key], labels.get(key)) for key in sorted(pictures)]
 
     def group_of(self, image: Path) -> str:
@@ -153,7 +160,8 @@ class Reading:
             raise DataError(f"{self.root}: no images, got an empty set of format '{self.format}'. Check the folder")
         if self.passed_over:
             meaning = {"good": "taken as good"}.get(self.unlabelled, "kept as unlabelled: neither defective nor good")
-            self.notes.append(f"{len(self.passed_over)} images without a label ({meaning}): {first(self.passed_over)}")
+            shown = (path.relative_to(self.root) for path in self.passed_over)
+            self.notes.append(f"{len(self.passed_over)} images without a label ({meaning}): {first(shown)}")
         self.notes += [f"{count} {what}" for what, count in sorted(self.counts.items()) if count]
         return Dataset(root=self.root, format=self.format, classes=self._classes(), notes=tuple(self.notes),
                        records=tuple(sorted(self._renamed(), key=lambda record: record.name)))

@@ -52,6 +52,11 @@ def write_whole(path: Path, text: str) -> None:
     image_files.write_bytes(path, text.encode("utf-8"))
 
 
+def write_class_list(dataset: Dataset, root: Path) -> None:
+    """Write classes.txt, one name a line, in the order of the classes' numbers."""
+    write_text(root / "classes.txt", "".join(f"{name}\n" for name in dataset.classes))
+
+
 def write_index(records: list[Record], root: Path, places: dict[str, str]) -> None:
     """Write index.csv (image, group, split; paths from `root`), where file names alone do not say the same."""
     if all(record.group == frame_of(places[record.name].rsplit(".", 1)[0].removeprefix("images/"))

@@ -1,0 +1,220 @@
+"""labelme's shapes of one image -> instances: circles, strokes, points and masks too, groups united, holes cut out."""
+import base64
+import binascii
+import io
+import math
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ...errors import did_you_mean
+from ..records import Instance
+from ..shapes import Crop, box_ring, crop_instance, polygons_crop, ring_area, tight
+from .reading import Reading
+
+LEAST_POINTS = {"polygon": 1, "rectangle": 2, "oriented_rectangle": 3, "rotation": 3, "circle": 2, "line": 1,
+                "linestrip": 1, "point": 1, "points": 1, "mask": 2}
+SAME_IOU = 0.95                         # two shapes of a class that agree to this are one, drawn twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pens:
+    """Widths that labelme leaves to the reader: of lines (px), and of points (radius in px)."""
+    line_width_px: float = 3.0
+    point_radius_px: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One shape: its pixels, and its rings or box where it is nothing but these."""
+    label: str
+    crop: Crop
+    rings: tuple[np.ndarray, ...] | None = None
+    box: tuple[float, float, float, float] | None = None
+    group: object = None
+    hole: bool = False
+    ignore: bool = False
+
+
+def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Reading, pens: Pens) -> list[Instance]:
+    """The defects of one image, in the order of their first shapes. Problems and oddities go to the reading."""
+    groups: dict[object, list[_Part]] = {}
+    for number, shape in enumerate(shapes, 1):
+        part = _part(shape, size, f"{where}: shape {number}", reading, pens)
+        if part is not None:
+            key = number if part.group is None else (part.label, part.group)
+            groups.setdefault(key, []).append(part)
+    found: list[tuple[Instance, Crop]] = []
+    for parts in groups.values():
+        united = _united(parts, size, where, reading)
+        if united is None:
+            continue
+        if any(_same(united, other) for other in found):
+            reading.counts["shapes were drawn twice and taken once"] += 1
+        else:
+            found.append(united)
+    return [instance for instance, _ in found]
+
+
+def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pens: Pens) -> _Part | None:
+    if not isinstance(shape, dict):
+        reading.problem(where, f"not a shape, got {str(shape)[:40]}. Save the file with labelme again")
+        return None
+    label = unicodedata.normalize("NFC", str(shape.get("label") or "").strip())
+    if not label:
+        reading.problem(where, f"a shape without a label, got {shape.get('label')!r}. Name its class")
+        return None
+    flags = shape.get("flags") or {}
+    kind = shape.get("shape_type") or "polygon"
+    points = _points(shape.get("points"))
+    if kind not in LEAST_POINTS:
+        reading.problem(where, f"no such shape type, got '{kind}'. {did_you_mean(kind, LEAST_POINTS)}"
+                               f"One of {', '.join(LEAST_POINTS)}")
+    elif points is None or len(points) < LEAST_POINTS[kind]:
+        reading.problem(where, f"no usable points for a {kind}, got {str(shape.get('points'))[:60]}. "
+                               f"At least {LEAST_POINTS[kind]} pairs of finite numbers")
+    elif reading.known(label, where):
+        drawn = _drawn(kind, points, shape, size, where, reading, pens)
+        return drawn and _Part(label=label, group=shape.get("group_id"), hole=bool(flags.get("hole")), **drawn,
+                               ignore=bool(flags.get("difficult") or flags.get("ignore") or shape.get("difficult")))
+    return None
+
+
+def _drawn(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int], where: str, reading: Reading, pens: Pens,
+           ) -> dict | None:
+    """The fields `crop`, `rings` and `box` of a shape; None, and a problem or a note, where it has no pixel."""
+    fields: dict = {}
+    if kind == "mask":
+        crop = _png_crop(shape.get("mask"), points, size, where, reading)
+        if crop is None:
+            return None
+    elif kind == "rectangle" and points.min(0)[0] < points.max(0)[0] and points.min(0)[1] < points.max(0)[1]:
+        box = (*points.min(0).tolist(), *points.max(0).tolist())
+        crop, fields = polygons_crop((box_ring(box),), size), {"box": box}
+    elif kind in ("polygon", "oriented_rectangle", "rotation") and ring_area(points):
+        ring = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
+        crop, fields = polygons_crop((ring,), size), {"rings": (ring,)}
+    elif kind == "circle":
+        crop = _discs(points[:1], math.dist(points[0], points[1]), size)
+    elif kind in ("point", "points"):
+        crop = _discs(points, pens.point_radius_px, size)
+    else:
+        reading.counts["shapes have no area and were drawn as lines or points"] += kind not in ("line", "linestrip")
+        width = pens.line_width_px if kind in ("line", "linestrip") else 1.0
+        crop = _stroke(points, width, size)
+    if not crop[0].any():
+        reading.counts["shapes lie outside their image and were dropped"] += 1
+        return None
+    return {"crop": crop, **fields}
+
+
+def _united(parts: list[_Part], size: tuple[int, int], where: object, reading: Reading) -> tuple[Instance, Crop] | None:
+    solid, holes = [part for part in parts if not part.hole], [part for part in parts if part.hole]
+    label, ignore = parts[0].label, any(part.ignore for part in solid)
+    if not solid:
+        reading.problem(where, f"a hole without a shape round it, got '{label}'. Give both the same group_id")
+        return None
+    crop = solid[0].crop if len(parts) == 1 else _combined(solid, holes)
+    if not crop[0].any():
+        reading.problem(where, f"an empty mask, got '{label}' with holes as large as itself. Draw it anew")
+        return None
+    if len(parts) == 1 and solid[0].box is not None:
+        box = _clipped(np.reshape(solid[0].box, (2, 2)), size)
+        return Instance(label=label, box=box, ignore=ignore), crop
+    if not holes and all(part.rings is not None for part in solid):
+        rings = tuple(ring for part in solid for ring in part.rings)
+        box = _clipped(np.concatenate(rings), size)
+        return Instance(label=label, box=box, polygons=rings, ignore=ignore), crop
+    return crop_instance(*crop, size, label, ignore=ignore), crop
+
+
+def _combined(solid: list[_Part], holes: list[_Part]) -> Crop:
+    bounds = np.array([[x, y, x + crop.shape[1], y + crop.shape[0]] for crop, x, y in (part.crop for part in solid)])
+    left, top = bounds[:, :2].min(0).tolist()
+    right, bottom = bounds[:, 2:].max(0).tolist()
+    union = np.zeros((bottom - top, right - left), bool)
+    for part in solid:
+        crop, x, y = part.crop
+        union[y - top:y - top + crop.shape[0], x - left:x - left + crop.shape[1]] |= crop
+    for part in holes:
+        crop, x, y = part.crop
+        x1, y1 = max(x, left), max(y, top)
+        x2, y2 = min(x + crop.shape[1], right), min(y + crop.shape[0], bottom)
+        if x1 < x2 and y1 < y2:
+            union[y1 - top:y2 - top, x1 - left:x2 - left] &= ~crop[y1 - y:y2 - y, x1 - x:x2 - x]
+    return union, left, top
+
+
+def _same(one: tuple[Instance, Crop], other: tuple[Instance, Crop]) -> bool:
+    (a, (first, x, y)), (b, (second, u, v)) = one, other
+    if a.label != b.label or np.abs(np.subtract(a.box, b.box)).max() > 0.1 * max(first.shape + second.shape):
+        return False
+    x1, y1 = max(x, u), max(y, v)
+    x2, y2 = min(x + first.shape[1], u + second.shape[1]), min(y + first.shape[0], v + second.shape[0])
+    if x1 >= x2 or y1 >= y2:
+        return False
+    both = (first[y1 - y:y2 - y, x1 - x:x2 - x] & second[y1 - v:y2 - v, x1 - u:x2 - u]).sum()
+    return both > SAME_IOU * (first.sum() + second.sum() - both)
+
+
+def _points(given: object) -> np.ndarray | None:
+    """[N, 2] finite numbers; None for anything else (NaN, text, nested lists)."""
+    if not isinstance(given, list) or not all(isinstance(point, list) and len(point) == 2 for point in given):
+        return None
+    numbers = [number for point in given for number in point]
+    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+        return None
+    return np.array(given, np.float64).reshape(-1, 2)
+
+
+def _png_crop(text: object, points: np.ndarray, size: tuple[int, int], where: str, reading: Reading) -> Crop | None:
+    """The mask of a shape of type `mask`: a PNG for the box from one corner to the other, both pixels included."""
+    x1, y1 = np.rint(points.min(0)).astype(int).tolist()
+    x2, y2 = np.rint(points.max(0)).astype(int).tolist()
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(str(text), validate=True))) as file:
+            mask = np.asarray(file.convert("L")) > 0
+    except (binascii.Error, OSError, ValueError, SyntaxError) as error:
+        reading.problem(where, f"the mask is no PNG in base64, got '{str(error)[:60]}'. Save it with labelme again")
+        return None
+    if mask.shape != (y2 - y1 + 1, x2 - x1 + 1):
+        reading.problem(where, f"mask of another size than its box, got {mask.shape[1]}x{mask.shape[0]} for "
+                               f"{x2 - x1 + 1}x{y2 - y1 + 1}. Save it with labelme again")
+        return None
+    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2 + 1, size[0]), min(y2 + 1, size[1])
+    return mask[max(top - y1, 0):max(bottom - y1, 0), max(left - x1, 0):max(right - x1, 0)], left, top
+
+
+def _discs(centres: np.ndarray, radius: float, size: tuple[int, int]) -> Crop:
+    return _near(np.stack([centres, centres], axis=1), radius, size)
+
+
+def _stroke(points: np.ndarray, width: float, size: tuple[int, int]) -> Crop:
+    ends = np.stack([points[:-1], points[1:]], axis=1) if len(points) > 1 else np.stack([points, points], axis=1)
+    return _near(ends, width / 2, size)
+
+
+def _near(segments: np.ndarray, radius: float, size: tuple[int, int]) -> Crop:
+    """Pixels whose centres are within `radius` of a segment [N, 2, 2]; at least the pixel of each segment's middle."""
+    reach = math.ceil(radius) + 1
+    left, top = np.clip(np.floor(segments.min((0, 1))) - reach, 0, size).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(segments.max((0, 1))) + reach, 0, size).astype(int).tolist()
+    mask = np.zeros((bottom - top, right - left), bool)
+    columns, rows = np.arange(left, right) + 0.5, np.arange(top, bottom)[:, None] + 0.5
+    for (x0, y0), (x1, y1) in segments:
+        length = (x1 - x0) ** 2 + (y1 - y0) ** 2
+        along = np.clip(((columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)) / length, 0, 1) if length else 0.0
+        near = (columns - x0 - along * (x1 - x0)) ** 2 + (rows - y0 - along * (y1 - y0)) ** 2 <= radius ** 2
+        mask |= near
+        column, row = math.floor((x0 + x1) / 2) - left, math.floor((y0 + y1) / 2) - top
+        if not near.any() and 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]:
+            mask[row, column] = True
+    return tight(mask, left, top)
+
+
+def _clipped(points: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    x1, y1 = np.clip(points.min(0), 0, size).tolist()
+    x2, y2 = np.clip(points.max(0), 0, size).tolist()
+    return x1, y1, x2, y2
