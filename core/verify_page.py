@@ -65,7 +65,7 @@ def _problems(report: Report) -> list[Markup]:
         for code, lines in kinds:
             content.append(tag("h3", f"{level.capitalize()}: {KINDS[code][1]}",
                                tag("span", len(lines), class_="count")))
-            content.append(tag("ul", *(tag("li", line) for line in shortened(lines))))
+            content.append(tag("ul", *(tag("li", line, style="white-space: pre-wrap") for line in shortened(lines))))
     return content
 
 

@@ -66,7 +66,7 @@ def page(report: verify.Report, summary: dict) -> list[str]:
     for level in LEVELS:
         for code, found in grouped(report.of(level)):
             lines += ["", f"{level.upper()}: {KINDS[code][1]} ({len(found)})"]
-            lines += [f"  {line}" for line in shortened(found)]
+            lines += [f"  {line}" for message in shortened(found) for line in message.splitlines()]
     return [*lines, "", f"{verdict(report)}; {report.seconds:.1f} s"
             + ("" if report.decoded else "; no image was read")]
 

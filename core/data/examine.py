@@ -118,11 +118,12 @@ def _thin_and_tiny(record: Record, parts: list[_Part]) -> Iterator[Problem]:
             rims[part.instance.label, host.instance.label] += part.area_px
         elif part.area_px < TINY_DEFECT_PX:
             yield problem("tiny-defect", record.image,
-                          f"a tiny defect, got '{part.instance.label}' of {part.area_px:g} px at {part.box[0]:g}, {part.box[1]:g}",
+                          f"a tiny defect, got '{part.instance.label}' of {part.area_px:g} px at "
+                          f"{part.box[0]:g}, {part.box[1]:g}",
                           "Check that it is not a slip of the pen")
     for (label, host), area in sorted(rims.items()):
         yield problem("ring", record.image, f"lines one or two px wide of '{label}' along '{host}', got {area} px",
-                      f"Give them the class '{host}': the label image was resized with interpolation")
+                      f"The label image was resized by interpolation: give them '{host}' (clean_rings of masks)")
 
 
 def _is_rim(part: _Part, other: _Part) -> bool:

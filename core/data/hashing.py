@@ -61,7 +61,7 @@ def look_alikes(prints: Sequence[Fingerprint], groups: Sequence[str], examples: 
 
     One object photographed twice looks so, and so do two parts in one fixture: only a person can tell.
     """
-    _, numbers = np.unique(np.array(groups), return_inverse=True)
+    _, numbers = np.unique(np.array(list(groups)), return_inverse=True)
     count, first = 0, []
     for rows, columns in _with_near_hashes(prints):
         apart = numbers[rows] != numbers[columns]

@@ -35,6 +35,7 @@ KINDS = {
     "blank": (WARNING, "images of one colour"),
     "box-full": (NOTE, "boxes as large as the image"),
     "look-alike": (NOTE, "pictures of different groups that look alike, apart from their fine texture"),
+    "ignored": (NOTE, "defects that neither train nor count"),
     "unverified": (NOTE, "images that nobody labelled"),
     "stored": (NOTE, "ways in which images are stored, all of them read"),
     "shape": (NOTE, "sizes of the images"),

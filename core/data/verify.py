@@ -70,8 +70,13 @@ def check(dataset: Dataset, *, decode: bool = True, workers: int | None = None,
 
 def refused(error: DataError) -> Report:
     """The report of a set that the reader itself refuses: one error a line of its message."""
-    return Report(dataset=None, problems=tuple(Problem(code="reading", message=line)
-                                               for line in str(error).splitlines()))
+    found = []
+    for line in str(error).splitlines():
+        if line.startswith(" ") and found:                  # goes on with the line above
+            found[-1] += "\n" + line
+        else:
+            found.append(line)
+    return Report(dataset=None, problems=tuple(Problem(code="reading", message=message) for message in found))
 
 
 def _classes(dataset: Dataset) -> Iterator[Problem]:
@@ -138,8 +143,9 @@ def _files(examined: Sequence[Examined]) -> Iterator[Problem]:
     count, examples = look_alikes(known, [group_of(record) for record, _ in shown], 3)
     if count:
         pairs = "; ".join(f"{shown[i][1]} and {shown[j][1]}" for i, j in examples)
-        yield Problem(code="look-alike", message=f"{count} pairs, got {pairs}{'; ...' if count > 3 else ''}. Where two "
-                                                 "show one object, give them one group, such as a column of index.csv")
+        more = f" and {count - 3} more pairs" if count > 3 else ""
+        yield Problem(code="look-alike", message=f"such are {pairs}{more}. Where two show one object, give them one "
+                                                 "group, such as a column of index.csv")
 
 
 def _duplicate(records: list[Record]) -> Problem:
@@ -179,6 +185,10 @@ def _parted(shown: list[tuple[Record, Path]], what: str) -> Iterator[Problem]:
 
 def _kinds(examined: Sequence[Examined]) -> Iterator[Problem]:
     records = [found.record for found in examined]
+    ignored = [record.image for record in records for instance in record.instances if instance.ignore]
+    if ignored:
+        yield problem("ignored", ignored[0], f"a defect marked as difficult or as a crowd, got {len(ignored)} such",
+                      "They neither train nor count")
     unlabelled = [record for record in records if not record.verified]
     if unlabelled:
         yield problem("unverified", unlabelled[0].image, f"an image that nobody labelled, got {len(unlabelled)} such",

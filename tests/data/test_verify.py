@@ -237,6 +237,7 @@ def test_the_summary_counts_what_is_there(records):
     summary = summarise(verify.check(made(parted)))
     assert json.loads(json.dumps(summary)) == summary
     whole, test, none = (summary["splits"][name] for name in ("all", "test", "none"))
+    assert "got 1 such" in lines(verify.check(made(parted), decode=False), "ignored")[0]
     assert (whole["images"], whole["good"], whole["instances"], whole["ignored"]) == (8, 2, 11, 1)
     assert (test["images"], test["good"], test["instances"], none["images"]) == (2, 1, 2, 6)
     assert whole["classes"]["spot"]["instances"] == whole["classes"]["spot"]["images"] == 5
@@ -299,5 +300,10 @@ def test_a_set_that_the_reader_refuses_is_told_and_exits_with_2(good_folder, mon
     monkeypatch.setattr(sys, "argv", ["verify.py", "--data", str(good_folder), "--format", "good", "--output",
                                       str(tmp_path / "report.html")])
     assert command.main() == 2
-    assert "1 error" in capsys.readouterr().out
+    assert "1 error," in capsys.readouterr().out
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.setattr(sys, "argv", ["verify.py", "--data", str(empty)])
+    assert command.main() == 2
+    assert "1 error," in capsys.readouterr().out
     assert "not a readable image" in (tmp_path / "report.html").read_text()
