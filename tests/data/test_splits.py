@@ -1,4 +1,5 @@
 """Splits: nothing straddles, every share gets its part, old assignments stay, the set's own split wins."""
+import csv
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import combinations
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data import hashing, images, splits
+from core.data import formats, hashing, images, splits
 from core.data.records import Dataset, Instance, Record
 from core.errors import ConfigError, DataError
 from core.seeding import rng
@@ -276,3 +277,25 @@ def test_real_files_twice_under_other_names_and_near_copies_stay_together(tmp_pa
         assert found["2"] == found["brighter"]
         assert found["3"] == found["good"]
         assert set(found.values()) == set(splits.NAMES)
+
+
+def test_exposures_of_one_magnetic_tile_stay_together(shared_data):
+    dataset = formats.read(shared_data / "magnetic_tile", "masks")
+    prints = hashing.fingerprints(splits.paths(dataset))
+    assert len(set(splits.joined_groups(dataset, prints).values())) == 102
+    parted = splits.apply(dataset, splits.split(dataset, prints=prints))
+    with open(shared_data / "magnetic_tile" / "index.csv", newline="") as file:
+        tile = {row["image"]: row["tile_group"] for row in csv.DictReader(file)}
+    tiles = {name: {tile[one.image.relative_to(dataset.root).as_posix()] for one in found}
+             for name, found in by_split(parted).items()}
+    assert set(tiles) == set(splits.NAMES)
+    assert sum(map(len, tiles.values())) == len(set.union(*tiles.values())) == 102
+    check_nothing_straddles(parted, prints)
+    for share in by_split(parted).values():
+        assert {instance.label for one in share for instance in one.instances} == set(dataset.classes)
+
+
+def test_boards_that_are_too_few_say_so(shared_data):
+    dataset = formats.read(shared_data / "pku_market_pcb", "voc")
+    with pytest.raises(DataError, match="got 2"):
+        splits.split(dataset)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import images, shapes, splits, verify
+from core.data import formats, images, shapes, splits, verify
 from core.data.problems import KINDS, shortened
 from core.data.records import Dataset, Instance, Record
 from core.data.summary import summarise
@@ -253,6 +253,15 @@ def test_the_summary_counts_what_is_there(records):
 def test_fingerprints_of_a_report_serve_the_split(records):
     dataset = made(records)
     assert splits.split(dataset, prints=verify.check(dataset).prints) == splits.split(dataset)
+
+
+def test_published_label_images_with_rings(shared_data):
+    report = verify.check(formats.read(shared_data / "aluminum_large", "masks"))
+    assert report.exit_code == 0
+    assert codes(report) == {"no-good", "ring"}
+    ringed = {line.split(": ")[0].rsplit("/")[-1] for line in lines(report, "ring")}
+    assert ringed == {f"{number}.jpg" for number in (132, 161, 247, 249, 26, 317)}      # 103 has class 1: no rings
+    assert ["247.jpg" in line and "249.jpg" in line for line in lines(report, "look-alike")] == [True]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
