@@ -1,0 +1,32 @@
+"""Made pictures with known defects: image i of a seed is the same however many are made, and in whatever order."""
+import inspect
+
+from ..errors import ConfigError, did_you_mean
+from ..seeding import rng
+from . import fpc, metal, oring, pcb
+from .sample import Sample
+
+# Each has CLASSES, SIZE (width, height) and draw(rng, size, *, defects=None, ...) -> Sample.
+KINDS = {"pcb": pcb, "fpc": fpc, "metal": metal, "oring": oring}
+VERSION = 1                                   # changes when a kind's pictures do
+
+
+def make(kind: str, seed: int, index: int, size: tuple[int, int] | None = None, **options) -> Sample:
+    """Make picture `index` of `seed`; `size` is (width, height) px, None the kind's own; options as its draw has them.
+
+    ConfigError: no such kind or option, a size too small.
+    """
+    check_options(kind, options)
+    return KINDS[kind].draw(rng(seed, index), size or KINDS[kind].SIZE, **options)
+
+
+def check_options(kind: str, options) -> None:
+    """ConfigError where there is no such kind, or it has no such option."""
+    if kind not in KINDS:
+        raise ConfigError(f"kind: no such kind, got '{kind}'. {did_you_mean(kind, KINDS)}One of {', '.join(KINDS)}")
+    known = [name for name, parameter in inspect.signature(KINDS[kind].draw).parameters.items()
+             if parameter.kind is parameter.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"{kind}: no such option, got '{name}'. {did_you_mean(name, known)}"
+                              f"One of {', '.join(known)}")

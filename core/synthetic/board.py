@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from .drawing import blurred, fill, slope, smooth_noise, stroke, turned
 from .layout import COARSE, GROUND, Plan
 from .looks import Look, draw_look
 from .solder import Solder, solder_patch
-from .drawing import blurred, fill, slope, smooth_noise, stroke, turned
 
 REACH_PX = 8                                  # no change of the layout is seen further away than this
 
@@ -102,34 +102,25 @@ class Scene:
         deep = blurred(cv2.erode(layer, np.ones((side, side), np.uint8)), 0.8)
         return (layer * (1 - holes * (deep / 255.0))).astype(np.uint8)
 
-    def _draw_pad(self, layer: np.ndarray, pad, grown: float, value: int = 255) -> None:
+    def _draw_pad(self, layer: np.ndarray, pad, grown: float, value: int = 255, *, smooth: bool = True) -> None:
         half_w, half_h = pad.size[0] / 2, pad.size[1] / 2
         if pad.shape in ("round", "oval"):
             axis = np.array([half_w - min(half_w, half_h), half_h - min(half_w, half_h)])
             axis = turned(axis[None], self.plan.rules.angle)[0]
-            stroke(layer, np.array([pad.at - axis, pad.at + axis]), 2 * min(half_w, half_h) + 2 * grown, value)
+            stroke(layer, np.array([pad.at - axis, pad.at + axis]), 2 * min(half_w, half_h) + 2 * grown, value,
+                   smooth=smooth)
         else:
             corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (half_w + grown, half_h + grown)
-            fill(layer, turned(corners, self.plan.rules.angle) + pad.at, value)
+            fill(layer, turned(corners, self.plan.rules.angle) + pad.at, value, smooth=smooth)
 
     def _draw_nets(self) -> np.ndarray:
         """int16 [H, W]: whose copper a pixel is; 0 none."""
         nets = np.where(self.layout.copper > 127, GROUND, 0).astype(np.int16)
-        scratch = self._layer()
         for trace in self.plan.traces:
-            self._mark(nets, scratch, trace.points, trace.width / 2,
-                       lambda t=trace: stroke(scratch, t.points, t.width), trace.net)
+            stroke(nets, trace.points, trace.width - 0.5, trace.net, smooth=False)
         for pad in self.plan.pads:
-            self._mark(nets, scratch, pad.at[None], max(pad.size), lambda p=pad: self._draw_pad(scratch, p, 0), pad.net)
+            self._draw_pad(nets, pad, -0.25, pad.net, smooth=False)
         return nets
-
-    def _mark(self, nets, scratch, points, margin, draw, net) -> None:
-        draw()
-        x1, y1 = np.maximum(np.floor(points.min(0) - margin - 2), 0).astype(int)
-        x2, y2 = np.maximum(np.ceil(points.max(0) + margin + 2), 0).astype(int)
-        window = (slice(y1, y2), slice(x1, x2))
-        nets[window][scratch[window] > 127] = net
-        scratch[window] = 0
 
     def _draw_print(self) -> np.ndarray:
         """The silkscreen's cover, float32 [H, W] 0..1."""
@@ -163,14 +154,11 @@ class Scene:
     def _draw_fields(self, rng: np.random.Generator) -> None:
         size, look = self.size, self.look
         light = 1 + look.unevenness * slope(rng, size) + 0.02 * smooth_noise(rng, size, max(size) / 2)
-        mottle = smooth_noise(rng, size, 0.35 * self.plan.rules.pitch)
-        self.light = (light * (1 + 0.012 * mottle)).astype(np.float32)
+        self.light = light * (1 + 0.012 * smooth_noise(rng, size, 0.35 * self.plan.rules.pitch))
         self.patchy = np.clip(0.5 + 0.8 * smooth_noise(rng, size, 0.9 * self.plan.rules.pitch), 0, 1.6)
         self.crumb = smooth_noise(rng, size, 1.8)
-        noise = rng.standard_normal((size[1], size[0], 3), np.float32)
-        common = cv2.GaussianBlur(rng.standard_normal((size[1], size[0]), np.float32), (3, 3), 0.7) * 1.6
-        noise = cv2.GaussianBlur(noise, (3, 3), 0.8) * np.float32([1.5, 1.0, 1.9])
-        self.noise = (noise + common[..., None]) * np.float32(look.noise)
+        bright = cv2.GaussianBlur(rng.standard_normal(size[::-1], np.float32), (3, 3), 0.6) * np.float32(1.9)
+        self.noise = [look.noise * (bright + share * smooth_noise(rng, size, 2.3)) for share in (0.75, 0.25, 0.95)]
         self._dust(rng)
 
     def _dust(self, rng: np.random.Generator) -> None:
@@ -180,27 +168,29 @@ class Scene:
             at = rng.uniform(0, 1, 2) * self.size
             way = np.cumsum(rng.normal(0, 2.0, (rng.integers(2, 5), 2)), 0) + at
             stroke(layer, way, rng.uniform(0.8, 1.8), int(rng.integers(60, 150)))
-        self.dust = layer.astype(np.float32)[..., None] / 255 if layer.any() else None
+        self.dust = layer.astype(np.float32) / 255 if layer.any() else None
 
     # ---- the picture
 
     def render(self, layout: Layout, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """The picture of a layout, or of a window of it: uint8 [h, w, 3] RGB."""
         window = window or (slice(0, self.size[1]), slice(0, self.size[0]))
-        look = self.look
-        colour = self._surface(layout, window)
-        self._add_solder(colour, layout, window)
-        if self.dust is not None:
-            colour += (np.float32(look.dust) - colour) * self.dust[window]
-        colour = blurred(colour, look.blur_px)
-        if look.fringe_px:
-            colour[..., 0] = _moved(colour[..., 0], look.fringe_px, 0.4 * look.fringe_px)
-            colour[..., 2] = _moved(colour[..., 2], -look.fringe_px, -0.4 * look.fringe_px)
-        if look.sharpening:
-            colour += look.sharpening * (colour - blurred(colour, 1.0))
-        colour *= self.light[window][..., None]
-        colour += self.noise[window] * (0.55 + 0.45 * np.sqrt(np.clip(colour, 0, 255) / 128))
-        return np.clip(colour + 0.5, 0, 255).astype(np.uint8)
+        look, seen = self.look, []
+        planes = self._surface(layout, window)
+        self._add_solder(planes, layout, window)
+        light = self.light[window]
+        for plane, noise, dust, way in zip(planes, self.noise, look.dust, (1, 0, -1)):
+            if self.dust is not None:
+                plane += (np.float32(dust) - plane) * self.dust[window]
+            plane = blurred(plane, look.blur_px)
+            if look.fringe_px and way:
+                plane = _moved(plane, way * look.fringe_px, 0.4 * way * look.fringe_px)
+            if look.sharpening:
+                plane += np.float32(look.sharpening) * (plane - blurred(plane, 1.0))
+            plane = np.maximum(plane * light, 0)
+            plane += noise[window] * (np.float32(0.55) + np.float32(0.04) * np.sqrt(plane))
+            seen.append(np.clip(plane + 0.5, 0, 255).astype(np.uint8))
+        return cv2.merge(seen)
 
     def scan(self, layout: Layout, window: tuple[slice, slice] | None = None) -> np.ndarray:
         """The layout as a black and white scan: copper black, laminate and holes white; uint8 [h, w, 3]."""
@@ -209,29 +199,33 @@ class Scene:
         for number, pad in enumerate(self.plan.pads):
             if pad.hole and number not in layout.undrilled:
                 stroke(metal, pad.at + np.zeros((2, 1)), pad.hole, 0)
-        level = blurred(metal, 0.9)[window] + 18 * self.crumb[window] + 10 * self.noise[window][..., 0]
+        level = blurred(metal, 0.9)[window] + 18 * self.crumb[window] + 10 * self.noise[0][window]
         return np.where(level > 127, np.uint8(0), np.uint8(255))[..., None].repeat(3, 2)
 
-    def _surface(self, layout: Layout, window) -> np.ndarray:
-        """Laminate, copper under the mask, its lit and shaded edges, and the print."""
-        look = self.look
-        copper = blurred(layout.copper[window].astype(np.float32) / 255, 0.5)
-        bare = np.float32(look.channel) + self.openness[window][..., None] * np.float32(look.bare - look.channel)
-        colour = bare + copper[..., None] * (np.float32(look.copper) - bare)
+    def _surface(self, layout: Layout, window) -> list[np.ndarray]:
+        """Laminate, copper under the mask, its lit and shaded edges, and the print: three planes float32 [h, w]."""
+        look, crumb = self.look, self.crumb[window]
+        copper = blurred(layout.copper[window].astype(np.float32) * np.float32(1 / 255), 0.5)
         rise = cv2.Sobel(copper, cv2.CV_32F, 1, 0, scale=look.light[0] / 4) \
             + cv2.Sobel(copper, cv2.CV_32F, 0, 1, scale=look.light[1] / 4)
-        lit = np.clip(rise, 0, 1) * self.patchy[window] * look.edge
-        colour += lit[..., None] * (np.float32(look.glint) - colour)
-        colour *= 1 - 0.35 * look.edge_shade * np.clip(-rise, 0, 1)[..., None]
-        colour *= (1 + look.grain * self.crumb[window])[..., None]
-        colour *= (1 - 0.3 * self.shadow[window])[..., None]
-        ink = self.print[window] * (look.print_cover + 0.06 * self.crumb[window])
-        colour += ink[..., None] * (np.float32(look.ink) - colour)
-        return colour
+        lit = np.clip(rise, 0, 1) * self.patchy[window] * np.float32(look.edge)
+        shade = (1 - np.float32(0.35 * look.edge_shade) * np.clip(-rise, 0, 1)) * (1 + np.float32(look.grain) * crumb) \
+            * (1 - np.float32(0.3) * self.shadow[window])
+        ink = self.print[window] * (np.float32(look.print_cover) + np.float32(0.06) * crumb)
+        bare, planes = self.openness[window], []
+        colours = np.float32([look.channel, look.bare, look.copper, look.glint, look.ink])
+        for channel, wide, metal, glint, white in colours.T:
+            plane = channel + (wide - channel) * bare
+            plane += copper * (metal - plane)
+            plane += lit * (glint - plane)
+            plane *= shade
+            plane += ink * (white - plane)
+            planes.append(plane)
+        return planes
 
-    def _add_solder(self, colour: np.ndarray, layout: Layout, window) -> None:
+    def _add_solder(self, planes: list[np.ndarray], layout: Layout, window) -> None:
         y0, x0 = window[0].start, window[1].start
-        height, width = colour.shape[:2]
+        height, width = planes[0].shape
         for number, solder in enumerate(self.solders):
             x1, y1, x2, y2 = solder.box
             left, top, right, bottom = max(x1 - x0, 0), max(y1 - y0, 0), min(x2 - x0, width), min(y2 - y0, height)
@@ -239,8 +233,9 @@ class Scene:
                 continue
             rgb, cover = solder_patch(solder, number not in layout.undrilled)
             inner = (slice(top + y0 - y1, bottom + y0 - y1), slice(left + x0 - x1, right + x0 - x1))
-            place = colour[top:bottom, left:right]
-            place += cover[inner][..., None] * (rgb[inner] - place)
+            for channel, plane in enumerate(planes):
+                place = plane[top:bottom, left:right]
+                place += cover[inner] * (rgb[inner][..., channel] - place)
 
 
 def _moved(channel: np.ndarray, x_px: float, y_px: float) -> np.ndarray:

@@ -117,7 +117,8 @@ def _slotted(rng, size, layer, angle: float) -> None:
     layer[:] = 255
     reach = np.hypot(*size)
     for _ in range(rng.integers(1, 4)):
-        place, along, long = rng.uniform(-0.45, 0.45) * min(size), rng.uniform(-0.6, 0.3) * reach, rng.uniform(0.3, 1.5) * reach
+        place, along = rng.uniform(-0.45, 0.45) * min(size), rng.uniform(-0.6, 0.3) * reach
+        long = rng.uniform(0.3, 1.5) * reach
         _bar(layer, size, angle, along, place, along + long, place + rng.uniform(9, 30), 0)
 
 
@@ -182,7 +183,7 @@ def _film(rng, size, cover: np.ndarray) -> np.ndarray:
 
 def _scratch(rng, size, bright: np.ndarray, confusers: np.ndarray) -> None:
     """Scratches and rubbed places, darker or lighter."""
-    for _ in range(rng.poisson(0.45 * size[0] * size[1] / 50_000)):
+    for _ in range(rng.poisson(0.6 * size[0] * size[1] / 50_000)):
         layer = np.zeros(size[::-1], np.uint8)
         start, heading = rng.uniform(0, 1, 2) * size, rng.uniform(0, 2 * np.pi)
         turns = heading + np.cumsum(rng.normal(0, 0.09, rng.integers(6, 16)))
@@ -202,11 +203,14 @@ def _holes(rng, size, colour: np.ndarray, cover: np.ndarray, confusers: np.ndarr
         return
     for _ in range(rng.poisson(0.3 * size[0] * size[1] / 50_000)):
         y, x = places[rng.integers(len(places))]
-        layer = np.zeros(cover.shape, np.uint8)
-        radius = rng.uniform(5, 12)
-        fill(layer, patch_outline(rng, np.array([x, y], float), (radius, radius * rng.uniform(0.9, 1)), 0, 0.015))
-        dark = blurred(layer.astype(np.float32) / 255, rng.uniform(1.0, 2.6)) * cover
-        halo = blurred(layer.astype(np.float32) / 255, 4.0) * cover
-        colour += (0.45 * halo)[..., None] * (np.float32([58, 60, 26]) - colour)
-        colour += dark[..., None] * (np.float32([5, 5, 4]) - colour)
-        confusers |= (halo > 0.1).astype(np.uint8)
+        radius, reach = rng.uniform(5, 12), 30
+        top, left = max(y - reach, 0), max(x - reach, 0)
+        window = (slice(top, y + reach), slice(left, x + reach))
+        layer, place = np.zeros(cover[window].shape, np.uint8), colour[window]
+        radii = (radius, radius * rng.uniform(0.9, 1))
+        fill(layer, patch_outline(rng, np.array([x - left, y - top], float), radii, 0, 0.015))
+        dark = blurred(layer.astype(np.float32) / 255, rng.uniform(1.0, 2.6)) * cover[window]
+        halo = blurred(layer.astype(np.float32) / 255, 4.0) * cover[window]
+        place += (0.45 * halo)[..., None] * (np.float32([58, 60, 26]) - place)
+        place += dark[..., None] * (np.float32([5, 5, 4]) - place)
+        confusers[window] |= (halo > 0.1).astype(np.uint8)

@@ -5,6 +5,7 @@ import numpy as np
 from ..errors import ConfigError
 
 SHIFT = 4                                    # OpenCV draws at 1/16 px
+HALF_TURN = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 10))
 
 
 def check_size(size: tuple[int, int], least_px: int) -> None:
@@ -66,25 +67,26 @@ def turned(points: np.ndarray, angle: float) -> np.ndarray:
     return points @ np.array([[cosine, sine], [-sine, cosine]])
 
 
-def fill(layer: np.ndarray, outline: np.ndarray, value: int = 255) -> None:
-    """Fill an outline [N, 2] of x, y px on uint8 [H, W], edges anti-aliased, placed to 1/16 px."""
+def fill(layer: np.ndarray, outline: np.ndarray, value: int = 255, *, smooth: bool = True) -> None:
+    """Fill an outline [N, 2] of x, y px, placed to 1/16 px; `smooth`: edges anti-aliased, on uint8 [H, W] alone."""
     points = np.round((outline - 0.5) * (1 << SHIFT)).astype(np.int32)
-    cv2.fillPoly(layer, [points], int(value), cv2.LINE_AA, SHIFT)
+    cv2.fillPoly(layer, [points], int(value), cv2.LINE_AA if smooth else cv2.LINE_8, SHIFT)
 
 
 def capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
     """Outline of a straight stroke with round ends: float64 [20, 2]."""
-    along = np.arctan2(end[1] - start[1], end[0] - start[0])
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 10) + along
-    cap = radius * np.stack([np.cos(turn), np.sin(turn)], 1)
-    return np.concatenate([end + cap, start - cap])
+    begin, finish = complex(*start), complex(*end)
+    length = abs(finish - begin)
+    cap = HALF_TURN * (radius * ((finish - begin) / length if length else 1))
+    return np.concatenate([finish + cap, begin - cap]).view(np.float64).reshape(-1, 2)
 
 
-def stroke(layer: np.ndarray, points: np.ndarray, width: float, value: int = 255) -> None:
-    """Draw a polyline [N, 2] of x, y px with round joints on uint8 [H, W], anti-aliased."""
+def stroke(layer: np.ndarray, points: np.ndarray, width: float, value: int = 255, *, smooth: bool = True) -> None:
+    """Draw a polyline [N, 2] of x, y px with round joints; `smooth`: anti-aliased, on uint8 [H, W] alone."""
+    line = cv2.LINE_AA if smooth else cv2.LINE_8
     for start, end in zip(points[:-1], points[1:]):
         outline = np.round((capsule(start, end, width / 2) - 0.5) * (1 << SHIFT)).astype(np.int32)
-        cv2.fillConvexPoly(layer, outline, int(value), cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(layer, outline, int(value), line, SHIFT)
 
 
 def blurred(field: np.ndarray, sigma_px: float) -> np.ndarray:

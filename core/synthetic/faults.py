@@ -4,11 +4,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .board import Layout, Scene
+from .board import Scene
 from .drawing import fill, patch_outline, stroke, turned
 
 APART_PX = 6                                  # between two defects, and to the picture's border
 LEAST_AREA_PX = 12
+TRIES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Faults:
     def add(self, kind: str) -> np.ndarray | None:
         """Add one defect: its exact mask, bool [H, W]; None where this board has no place for it."""
         make = getattr(self, f"add_{kind}")
-        for _ in range(14):
+        for _ in range(TRIES):
             found = make()
             if found is not None:
                 layout, mask = found
@@ -150,18 +151,22 @@ class Faults:
             self.room = cv2.distanceTransform(empty, cv2.DIST_L2, 3)
         rules = self.scene.plan.rules
         thick = max(self.rng.uniform(0.35, 0.95) * rules.width, 4.0)
-        places = np.flatnonzero(self.room > thick / 2 + 2.5)
-        if not len(places):
+        rows, columns = (self.rng.integers(APART_PX, side - APART_PX, 80) for side in self.room.shape)
+        roomy = np.flatnonzero(self.room[rows, columns] > thick / 2 + 2)
+        if not len(roomy):
             return None
-        y, x = np.unravel_index(self.rng.choice(places), self.room.shape)
+        y, x = rows[roomy[0]], columns[roomy[0]]
         centre, patch = np.array([x + 0.5, y + 0.5]), self.layer()
-        angle = rules.angle + (self.rng.integers(4) * np.pi / 4 if self.rng.random() < 0.7 else self.rng.uniform(0, np.pi))
+        angle = rules.angle + self.rng.integers(4) * np.pi / 4
+        if self.rng.random() < 0.3:
+            angle = self.rng.uniform(0, np.pi)
         if self.rng.random() < 0.7:
             half = turned(np.array([[self.rng.uniform(0.5, 3.5) * rules.width, 0]]), angle)[0]
             bend = self.rng.normal(0, 0.05, 2) * np.hypot(*half)
             stroke(patch, np.array([centre - half, centre + bend, centre + half]), thick)
         else:
-            fill(patch, patch_outline(self.rng, centre, (self.rng.uniform(0.8, 1.8) * thick, 0.75 * thick), angle, 0.08))
+            radii = (self.rng.uniform(0.8, 1.8) * thick, 0.75 * thick)
+            fill(patch, patch_outline(self.rng, centre, radii, angle, 0.08))
         return self.lay_patch(patch, set())
 
     # ---- places

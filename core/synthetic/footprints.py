@@ -81,8 +81,8 @@ def three_pin(rng, rules) -> Footprint:
     """A transistor or trimmer."""
     wide = rng.uniform(0.6, 0.7) * rules.pitch
     long = wide * rng.uniform(1.0, 1.4)
-    pads = [(np.array([number * rules.pitch, 0.0]), (wide, long), "oval" if long > 1.08 * wide else "round", 0.56 * wide)
-            for number in range(3)]
+    shape = "oval" if long > 1.08 * wide else "round"
+    pads = [(np.array([number * rules.pitch, 0.0]), (wide, long), shape, 0.56 * wide) for number in range(3)]
     return _turned(rng, pads, [], _name(rng, "QT", np.array([rules.pitch, -0.95 * rules.pitch]), rules, 0.3))
 
 

@@ -1,9 +1,9 @@
 """Made micrographs of flexible circuits with exposed copper, its exact mask and the defect-free twin.
 
-Gold-plated conductors on nearly black film; where the plating is missing, reddish-brown copper in a soft grey-green halo.
-A mask holds the pixels that the defect covers by a quarter or more (its halo in part): what is left of the halo and the
-camera's blur ends within REACH_PX of the mask, beyond which picture and twin are equal. Holes, dark blots on borders and
-scratches are parts of the good circuit: they are in both pictures and not labelled.
+Gold-plated conductors on nearly black film; where the plating is missing, reddish-brown copper in a soft grey-green
+halo. A mask holds the pixels that the defect covers by a quarter or more (its halo in part): what is left of the halo
+and the camera's blur ends within REACH_PX of the mask, beyond which picture and twin are equal. Holes, dark blots on
+borders and scratches are parts of the good circuit: they are in both pictures and not labelled.
 """
 import cv2
 import numpy as np
@@ -21,14 +21,14 @@ COVER = 0.25                                  # from this share on a pixel count
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int | None = None) -> Sample:
-    """Draw a micrograph of `size` (width, height) px with at most `defects` spots; None: 1 to 3, more on a larger one."""
+    """Draw a micrograph of `size` (width, height) px with at most `defects` spots; None: 1 to 3, or more."""
     check_size(size, LEAST_PX)
     if defects is None:
         defects = int(rng.choice([1, 1, 1, 2, 2, 3])) * max(round(size[0] * size[1] / 150_000), 1)
     circuit = draw_circuit(rng, size)
     clean = circuit.expose(circuit.colour)
     colour, found, taken = circuit.colour.copy(), [], circuit.confusers.copy()
-    for _ in range(defects * 8):
+    for _ in range(defects * 40):
         spot = draw_spot(rng, circuit) if len(found) < defects else None
         if spot is None:
             continue

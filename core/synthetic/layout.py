@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from .drawing import turned
 from .footprints import FOOTPRINTS, HEAVY, Footprint
-from .drawing import capsule, turned
+from .routes import octilinear, offset, ways
 
 GROUND = 1
 COARSE = 0.5                                  # the map in which free ways are looked for, pixels a pixel
@@ -124,9 +125,9 @@ class _Drafter:
                 return
 
     def place(self, drawn: Footprint, at: np.ndarray) -> None:
-        for offset, size, shape, hole in drawn.pads:
+        for place, size, shape, hole in drawn.pads:
             self.nets += 1
-            self.plan.pads.append(Pad(at=at + offset, size=size, shape=shape, hole=hole, net=self.nets))
+            self.plan.pads.append(Pad(at=at + place, size=size, shape=shape, hole=hole, net=self.nets))
             self.claim_pad(self.plan.pads[-1])
         self.plan.lines += [line + at for line in drawn.lines]
         self.plan.texts += [(word, place + at, height) for word, place, height in drawn.texts]
@@ -138,8 +139,8 @@ class _Drafter:
         self.owner[y1:y2, x1:x2] = pad.net
 
     def window(self, low, high, margin: float) -> tuple[slice, slice] | None:
-        x1, y1 = np.maximum(np.floor((np.asarray(low) - margin) * COARSE), 0).astype(int)
-        x2, y2 = np.ceil((np.asarray(high) + margin) * COARSE).astype(int)
+        x1, y1 = (max(int((side - margin) * COARSE), 0) for side in low)
+        x2, y2 = (int((side + margin) * COARSE) + 1 for side in high)
         return (slice(y1, y2), slice(x1, x2)) if x2 > x1 and y2 > y1 else None
 
     # ---- routes
@@ -152,21 +153,18 @@ class _Drafter:
         owner = self.owner[window]
         if not owner.any():
             return True
-        origin = np.array([window[1].start, window[0].start])
         way = np.zeros(owner.shape, np.uint8)
-        for start, end in zip(points[:-1], points[1:]):
-            outline = capsule(start * COARSE - origin, end * COARSE - origin, reach * COARSE)
-            cv2.fillConvexPoly(way, np.round(outline).astype(np.int32), 1)
+        draw_way(way, points - np.array([window[1].start, window[0].start]) / COARSE, 2 * reach, 1)
         met = owner[way > 0]
         met = met[met != 0]
         own = sum(pad.size[0] * pad.size[1] for pad in pads) * COARSE ** 2
-        return len(met) <= 1.15 * own + 4 and bool(np.isin(met, [pad.net for pad in pads]).all())
+        for pad in pads:
+            met = met[met != pad.net] if len(met) <= 1.15 * own + 4 else met
+        return not len(met)
 
     def add_trace(self, points: np.ndarray, width: float, net: int) -> None:
         self.plan.traces.append(Trace(points=points, width=width, net=net))
-        for start, end in zip(points[:-1], points[1:]):
-            outline = capsule(start * COARSE, end * COARSE, width * COARSE / 2)
-            cv2.fillConvexPoly(self.owner, np.round(outline).astype(np.int32), int(net))
+        draw_way(self.owner, points, width, net)
         low, high = points.min(0), points.max(0)
         if min(high - low) < 2 * width:                                   # straight: keep components off it
             window = self.window(low, high, width)
@@ -260,9 +258,7 @@ class _Drafter:
             points = offset(way, (number - count / 2) * step)
             self.nets += 1
             self.add_trace(points, self.rules.width, self.nets)
-            for begin, end in zip(points[:-1], points[1:]):
-                outline = capsule(begin * COARSE, end * COARSE, (self.rules.width + self.rules.clearance) * COARSE)
-                cv2.fillConvexPoly(self.taken, np.round(outline).astype(np.int32), 1)
+            draw_way(self.taken, points, 2 * (self.rules.width + self.rules.clearance), 1)
 
     # ---- ground
 
@@ -309,49 +305,7 @@ class _Drafter:
         plan.texts = [(word, move(place), height) for word, place, height in plan.texts]
 
 
-def ways(rng: np.random.Generator, start: np.ndarray, end: np.ndarray, pitch: float):
-    """Octilinear ways between two points, in random order: straight, one or two 45 degree bends, a chamfered corner."""
-    delta = end - start
-    lesser, sign = np.abs(delta).min(), np.sign(delta)
-    if lesser < 1e-6 or abs(abs(delta[0]) - abs(delta[1])) < 1e-6:
-        yield np.array([start, end])
-        return
-    slant = sign * lesser
-    long_way = delta - slant
-    kinds = list(rng.permutation(4))
-    for kind in kinds:
-        if kind == 0:
-            yield np.array([start, start + slant, end])
-        elif kind == 1:
-            yield np.array([start, start + long_way, end])
-        elif kind == 2:
-            part = rng.uniform(0.15, 0.85)
-            yield np.array([start, start + part * long_way, start + part * long_way + slant, end])
-        else:
-            axis = int(rng.integers(2))
-            corner = start.copy()
-            corner[axis] = end[axis]
-            cut = min(0.5 * pitch, lesser * 0.8)
-            before = corner - cut * np.sign(corner - start)
-            after = corner + cut * np.sign(end - corner)
-            yield np.array([start, before, after, end])
-
-
-def octilinear(way: np.ndarray) -> np.ndarray:
-    """The way with each step's direction rounded to a multiple of 45 degrees."""
-    points = [way[0]]
-    for step in np.diff(way, axis=0):
-        along = np.round(np.arctan2(step[1], step[0]) / (np.pi / 4)) * (np.pi / 4)
-        points.append(points[-1] + np.hypot(*step) * np.array([np.cos(along), np.sin(along)]))
-    return np.array(points)
-
-
-def offset(points: np.ndarray, distance: float) -> np.ndarray:
-    """The parallel of a polyline at a signed distance, its corners mitred."""
-    along = np.diff(points, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    normal = np.stack([-along[:, 1], along[:, 0]], 1)
-    corner = np.concatenate([normal[:1], normal[:-1] + normal[1:], normal[-1:]])
-    inner = corner[1:-1]
-    corner[1:-1] = inner * (2 / (inner ** 2).sum(1, keepdims=True))
-    return points + distance * corner
+def draw_way(coarse: np.ndarray, points: np.ndarray, width: float, value: int) -> None:
+    """Draw a polyline given in px of the picture on a coarse map."""
+    corners = np.round(points * COARSE).astype(np.int32)
+    cv2.polylines(coarse, [corners], False, int(value), max(int(np.ceil(width * COARSE)), 1))

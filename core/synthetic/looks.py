@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Solder masks: name, chance, RGB of (narrow channel, wide bare area, copper under the mask), deviation of a board's own.
+# Solder masks: name, chance, RGB of (narrow channel, wide bare area, copper under the mask).
 MASKS = (
     ("green", 0.74, ((2, 42, 7), (6, 72, 14), (7, 95, 22))),
     ("bright green", 0.10, ((10, 62, 34), (20, 92, 52), (38, 138, 72))),
@@ -60,8 +60,8 @@ def draw_look(rng: np.random.Generator, rules) -> Look:
         dust=exposure * np.array([150, 150, 140]), beyond=beyond * exposure,
         plugged=bool(finish != "tin" or beyond[0] < 60), light=(float(np.cos(angle)), float(np.sin(angle))),
         edge=float(rng.uniform(0.05, 0.55)), edge_shade=float(rng.uniform(0.2, 1)),
-        gloss=float(rng.uniform(0.35, 1)), reflexes=rng.uniform([0.3, 0.1], [1.3, 1.1]), grain=float(rng.uniform(0.008, 0.03)),
-        unevenness=float(rng.uniform(0.01, 0.1)),
+        gloss=float(rng.uniform(0.35, 1)), reflexes=rng.uniform([0.3, 0.1], [1.3, 1.1]),
+        grain=float(rng.uniform(0.008, 0.03)), unevenness=float(rng.uniform(0.01, 0.1)),
         print_px=float(max(rules.pitch * rng.uniform(0.055, 0.085), 1.8)), print_cover=float(rng.uniform(0.75, 0.92)),
         blur_px=float(rng.uniform(0.45, 1.0)), fringe_px=float(rng.choice([0, rng.uniform(0.15, 0.5)])),
         sharpening=float(rng.choice([0, rng.uniform(0.2, 0.6)])), noise=float(rng.uniform(0.8, 2.6)))

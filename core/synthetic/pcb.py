@@ -31,7 +31,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     """
     check_size(size, LEAST_PX)
     if style not in STYLES:
-        raise ConfigError(f"style: unknown, got '{style}'. {did_you_mean(style, STYLES)}Choose from {', '.join(STYLES)}")
+        raise ConfigError(f"pcb: no such style, got '{style}'. {did_you_mean(style, STYLES)}One of {', '.join(STYLES)}")
     if defects is None:
         defects = int(rng.integers(1, 5 + min(size[0] * size[1] // 400_000, 8)))
     scene = Scene(rng, draw_plan(rng, size))

@@ -1,8 +1,8 @@
 """Tinned pads and their holes, lit from one side."""
 import numpy as np
 
-from .looks import Look
 from .drawing import smooth_noise
+from .looks import Look
 
 
 class Solder:
@@ -75,7 +75,8 @@ def _flat(solder: Solder) -> tuple[np.ndarray, np.ndarray]:
     u, v = solder.grid()
     half_w, half_h = np.float32(solder.pad.size[0] / 2), np.float32(solder.pad.size[1] / 2)
     inside = _inside(solder, u, v)
-    shade = 0.92 + 0.10 * solder.coarse + 0.10 * (u * np.cos(solder.light) + v * np.sin(solder.light)) / max(half_w, half_h)
+    lit = (u * np.cos(solder.light) + v * np.sin(solder.light)) / max(half_w, half_h)
+    shade = 0.92 + 0.10 * solder.coarse + 0.10 * lit
     for along, across, strength in solder.glints:
         far = ((u / half_w - along) / 0.3) ** 2 + ((v / half_h - across) / 0.3) ** 2
         shade += np.float32(strength) * np.exp(-far)

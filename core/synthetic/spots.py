@@ -116,7 +116,8 @@ def _patch(rng, size, core: np.ndarray, circuit: Circuit) -> list[Layer]:
         middle *= 1 - 0.9 * layers[-1].cover
     reds = [np.array([58, 16, 10]), np.array([100, 34, 19]), np.array([142, 60, 38])]
     hue = rng.normal(1, [0.06, 0.10, 0.12])
-    layers.append(Layer(colour=_mottled(rng, size, [red * tone * hue for red in reds]), cover=middle * np.float32(0.96)))
+    red = _mottled(rng, size, [red * tone * hue for red in reds])
+    layers.append(Layer(colour=red, cover=middle * np.float32(0.96)))
     if rng.random() < 0.35:
         layers.append(_streak(rng, size, core))
     return layers
@@ -129,7 +130,8 @@ def _cap(rng, size, core: np.ndarray) -> Layer:
     away = turned(np.array([[0.5 * high * rng.uniform(0.75, 1.0), 0]]), turn)[0]
     patch = np.zeros_like(core)
     fill(patch, patch_outline(rng, np.array([x + wide / 2, y + high / 2]) + away, (0.42 * wide, 0.22 * high), 0, 0.08))
-    cover = blurred(patch.astype(np.float32) / 255, 1.6) * np.clip(blurred(core.astype(np.float32) / 255, 2.0) * 2.5, 0, 1)
+    within = np.clip(blurred(core.astype(np.float32) / 255, 2.0) * 2.5, 0, 1)
+    cover = blurred(patch.astype(np.float32) / 255, 1.6) * within
     return Layer(colour=np.broadcast_to(np.float32([13, 14, 12]), (*core.shape, 3)), cover=0.95 * cover)
 
 

@@ -1,0 +1,67 @@
+"""Made flexible circuits: the same micrograph again, exposed copper where its mask says, nothing changed elsewhere."""
+import cv2
+import numpy as np
+import pytest
+
+from core.errors import ConfigError
+from core.seeding import rng
+from core.synthetic import make
+from core.synthetic.fpc import CLASSES, REACH_PX, draw
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [make("fpc", 4, index) for index in range(24)]
+
+
+def test_a_picture_depends_on_seed_and_index_alone(samples):
+    for index in (20, 2):
+        again = make("fpc", 4, index)
+        assert (again.image == samples[index].image).all()
+        assert (again.clean == samples[index].clean).all()
+
+
+def test_picture_and_twin_differ_at_the_defects_alone(samples):
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH_PX + 1, 2 * REACH_PX + 1))
+    for sample in samples:
+        near = cv2.dilate((sample.index_mask(CLASSES) > 0).astype(np.uint8), reach) > 0
+        assert (sample.image[~near] == sample.clean[~near]).all()
+
+
+def test_spots_have_the_size_of_real_ones_and_lie_in_the_picture(samples):
+    for sample in samples:
+        assert sample.defects
+        for defect in sample.defects:
+            _, _, width, height = cv2.boundingRect(defect.mask.astype(np.uint8))
+            assert defect.mask.sum() >= 20
+            assert 4 <= min(width, height) <= max(width, height) <= 74   # the widest side of the real set's rectangles
+
+
+def test_spots_are_reddish_and_darker_than_the_gold(samples):
+    for sample in samples:
+        for defect in sample.defects:
+            before, after = (picture[defect.mask].mean(0) for picture in (sample.clean, sample.image))
+            assert after.sum() < before.sum()
+            assert after[0] > 1.15 * after[1]
+
+
+def test_spots_keep_apart(samples):
+    for sample in samples:
+        assert max(sum(defect.mask.astype(int) for defect in sample.defects).flat) == 1
+
+
+def test_good_circuits_have_no_defect():
+    sample = make("fpc", 1, 0, defects=0)
+    assert sample.defects == ()
+    assert (sample.image == sample.clean).all()
+
+
+def test_odd_and_oblong_sizes():
+    for size in ((257, 191), (64, 200), (500, 320)):
+        sample = draw(rng(2, 1), size)
+        assert sample.image.shape == (size[1], size[0], 3)
+
+
+def test_a_size_too_small_is_named():
+    with pytest.raises(ConfigError, match="too small to draw in, got 20x224"):
+        make("fpc", 0, 0, (20, 224))
