@@ -6,8 +6,8 @@ RUN := .venv/bin/python
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
-	$(RUN) scripts/make_synthetic.py --kind pcb --count 60 --seed 0 --output datasets/demo-pcb --write coco --overwrite
-	$(RUN) scripts/augment.py --data datasets/demo-pcb --method copypaste --count 120 --output runs/demo --overwrite
+	$(RUN) scripts/make_synthetic.py --kind pcb --count 60 --seed 0 --output datasets/demo-pcb --write coco
+	$(RUN) scripts/augment.py --data datasets/demo-pcb --method copypaste --count 120 --output runs/demo
 
 test: .venv/ready
 	$(RUN) -m pytest

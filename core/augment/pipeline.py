@@ -85,7 +85,7 @@ def prepare(config: AugmentConfig, dataset: Dataset) -> tuple[Maker, DefectBank,
     """Learn from the training records all that making needs; also the notes that the user should read."""
     notes = list(dataset.notes)
     chosen = _chosen_split(config, dataset, notes)
-    bank = DefectBank.build(chosen)
+    bank = DefectBank.build(chosen, workers=config.workers)
     labels = _labels(config, dataset, bank)
     sources = _sources(config, chosen)
     generator = methods.find(config.method).build(chosen, bank, config.output)
@@ -154,7 +154,7 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
     lost = [line["index"] for line in output.lines if line["image"] and not (output.folder / line["image"]).is_file()]
     todo = lost + list(range(len(output.lines), config.count))
     with Progress(max(config.count, len(output.lines)), "images", done=max(config.count - len(todo), 0)) as progress:
-        for made in _made(maker, todo, config.workers):
+        for made in images_of(maker, todo, config.workers):
             if made.png is not None:
                 images.write_bytes(output.folder / made.line["image"], made.png)
             if made.index == len(output.lines):
@@ -168,7 +168,7 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
             "workers": config.workers, "hardware": hardware}
 
 
-def _made(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
+def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
     """The images of `todo` in that order, made by `workers` processes, a few ahead of what is asked for."""
     if workers == 1 or len(todo) < 4:
         yield from map(maker.make, todo)

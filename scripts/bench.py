@@ -1,0 +1,184 @@
+"""Measures what the README claims, beside a named baseline in the same run or the figure to reach."""
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from core import synthetic  # noqa: E402
+from core.augment.pipeline import images_of, prepare, read_verified  # noqa: E402
+from core.augment.settings import AugmentConfig  # noqa: E402
+from core.command import run_command  # noqa: E402
+from core.data import formats, images, shapes  # noqa: E402
+from core.data.records import Dataset, Record  # noqa: E402
+from core.seeding import rng  # noqa: E402
+from core.synthetic.write import Recipe, make_set  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--images", type=int, default=60, help="images made in each timing of `generate`")
+    given = parser.parse_args()
+    for name in given.parts or PARTS:
+        PARTS[name](given)
+    return 0
+
+
+def generate(given: argparse.Namespace) -> None:
+    """Labelled 640x640 images a second, against plain copy-paste, which neither places, labels, matches nor judges."""
+    cores, count = os.cpu_count() or 1, given.images
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = AugmentConfig(data=board_set(folder / "data", 20, (640, 640)), output=folder / "out", count=count)
+        dataset = read_verified(config)
+        maker, _, _ = prepare(config, dataset)
+        plain = per_second(count, lambda: plain_copypaste(dataset, count, folder))
+        one = per_second(count, lambda: write_all(images_of(maker, list(range(count)), 1), folder))
+        started = images_of(maker, list(range(8 * cores + count)), cores)
+        write_all((next(started) for _ in range(8 * cores)), folder)          # the workers' start is not the work
+        many = per_second(count, lambda: write_all(started, folder))
+    say("generate 640x640, plain copy-paste, 1 process", f"{plain:.1f} images/s")
+    say("generate 640x640, the main job, 1 process", f"{one:.1f} images/s", f"{one / plain:.2f} x plain copy-paste")
+    say(f"generate 640x640, the main job, {cores} processes", f"{many:.1f} images/s", "reach >= 5")
+
+
+def flat(given: argparse.Namespace) -> None:
+    """Seconds an image and memory, at the start and after many images: neither may grow."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = AugmentConfig(data=board_set(Path(folder) / "data", 12, (128, 128)), output=Path(folder) / "out")
+        maker, _, _ = prepare(config, read_verified(config))
+        marks = []
+        for block in range(20):
+            began = time.perf_counter()
+            for made in images_of(maker, range(block * 500, block * 500 + 500), 1):
+                del made
+            marks.append((1000 * (time.perf_counter() - began) / 500, memory_mib()))
+    first, last = (np.mean([mark[0] for mark in part]) for part in (marks[1:6], marks[-5:]))
+    say("10,000 images of 128x128: cost of the last 2,500 against the first", f"{last:.1f} ms", f"{last / first:.2f} x")
+    say("10,000 images: memory after 1,000 and after 10,000", f"{marks[1][1]:.0f} and {marks[-1][1]:.0f} MiB")
+
+
+def read(given: argparse.Namespace) -> None:
+    """Seconds to read 10,000 records in each format, images of 64x64."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = many_records(Path(folder) / "set", 10_000)
+        for name in ("coco", "yolo", "voc", "masks"):
+            root = Path(folder) / name
+            root.mkdir()
+            os.rename(dataset.root / "images", root / "images")
+            moved = relocated(dataset, root)
+            formats.write(moved, root, name, images="keep")
+            began = time.perf_counter()
+            found = formats.read(root, name)
+            say(f"read 10,000 records, {name}", f"{time.perf_counter() - began:.2f} s", "reach < 5")
+            if len(found) != 10_000:
+                raise SystemExit(f"{name}: {len(found)} records were read")
+            os.rename(root / "images", dataset.root / "images")
+
+
+def made_data(given: argparse.Namespace) -> None:
+    """Pictures of made data a second, on one core."""
+    cv2.setNumThreads(1)
+    for kind in synthetic.KINDS:
+        options = {"patch": 256} if kind == "oring" else {"size": (256, 256)}
+        pictures = (synthetic.make(kind, 0, i, **options) for i in range(40))
+        rate = per_second(40, partial(deque, pictures, 0))
+        say(f"make_synthetic {kind}, 256x256, 1 core", f"{rate:.1f} images/s", "reach >= 20")
+
+
+def labels(given: argparse.Namespace) -> None:
+    """IoU of the written label with the truth: a made defect's own pixels, pasted on a defect-free board."""
+    from core.augment import label_check
+    for kind in ("pcb", "fpc"):
+        found = label_check.label_iou(kind)
+        say(f"label IoU, synthetic {kind}, {len(found)} defects, median", f"{np.median(found):.3f}", "reach >= 0.85")
+
+
+PARTS: dict[str, Callable] = {
+    "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "flat": flat}
+
+
+def say(what: str, figure: str, beside: str = "") -> None:
+    print(f"{what:<72} {figure:>18}   {beside}", flush=True)
+
+
+def per_second(count: int, work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - began)
+
+
+def memory_mib() -> float:
+    """Memory of this process now, where the system tells; else the most it ever had."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2 ** 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def board_set(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    recipe = Recipe(kind="pcb", count=count, seed=0, good_share=0.3, options={}, size=size)
+    make_set(recipe, folder, ["coco"], workers=1)
+    return folder
+
+
+def write_all(made, folder: Path) -> None:
+    for item in made:
+        if item.png is not None:
+            images.write_bytes(folder / f"{item.index:06d}.png", item.png)
+
+
+def plain_copypaste(dataset: Dataset, count: int, folder: Path) -> None:
+    """The baseline: two random defects an image, cut out by their boxes, cloned in at random places, PNG by Pillow."""
+    bad, good = dataset.defective, dataset.good
+    for index in range(count):
+        draw = rng(1, index)
+        target = images.read_image(good[index % len(good)].image).copy()
+        for _ in range(2):
+            donor = bad[int(draw.integers(len(bad)))]
+            item = donor.instances[int(draw.integers(len(donor.instances)))]
+            x1, y1, x2, y2 = (round(value) for value in item.box)
+            patch = images.read_image(donor.image)[y1:y2, x1:x2].copy()
+            height, width = patch.shape[:2]
+            x, y = draw.integers((target.shape[1] - width - 4, target.shape[0] - height - 4)) + 2
+            centre, whole = (int(x) + width // 2, int(y) + height // 2), np.full((height, width), 255, np.uint8)
+            target = cv2.seamlessClone(patch, target, whole, centre, cv2.NORMAL_CLONE)
+        Image.fromarray(target).save(folder / f"plain{index:06d}.png")
+
+
+def many_records(root: Path, count: int) -> Dataset:
+    """A set of `count` small pictures with one defect each; the pictures' bytes repeat, their labels do not."""
+    (root / "images").mkdir(parents=True)
+    pictures = [images.encode_png(rng(2, i).integers(0, 255, (64, 64), np.uint8)) for i in range(20)]
+    records = []
+    for index in range(count):
+        path = root / "images" / f"{index:06d}.png"
+        path.write_bytes(pictures[index % 20])
+        mask = np.zeros((64, 64), bool)
+        x, y = rng(3, index).integers(2, 50, 2)
+        mask[y:y + 8, x:x + 9] = True
+        found = (shapes.mask_instance(mask, ("spot", "scratch")[index % 2]),)
+        records.append(Record(image=path, name=path.stem, size=(64, 64), instances=found))
+    return Dataset(root=root, format="coco", classes=("spot", "scratch"), records=tuple(records))
+
+
+def relocated(dataset: Dataset, root: Path) -> Dataset:
+    moved = tuple(replace(record, image=root / "images" / record.image.name) for record in dataset.records)
+    return replace(dataset, root=root, records=moved)
+
+
+if __name__ == "__main__":
+    run_command(main)
