@@ -66,6 +66,16 @@ def test_plain_and_unrelated_pictures_are_not_near(tmp_path):
     assert hashing.near_duplicates(prints_of(tmp_path, *plain, *(plate(number) for number in range(6)))) == []
 
 
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_specks_on_plain_pictures_make_no_texture(tmp_path, depth):
+    specked = [np.full((400, 400, 3), 100, np.uint8) for _ in range(2)]
+    specked[0][50, 50] = 101
+    specked[1][50, 50] = 102
+    scale = np.iinfo(depth).max // 255
+    prints = prints_of(tmp_path, *(pixels.astype(depth) * depth(scale) for pixels in specked))
+    assert hashing.near_duplicates(prints) == []
+
+
 def test_the_same_bytes_are_equal_and_not_near(tmp_path):
     prints = prints_of(tmp_path, plate(1), plate(1))
     assert prints[0].sha256 == prints[1].sha256
