@@ -72,15 +72,20 @@ class Crop:
 
 @dataclass(frozen=True)
 class DefectBank:
-    """The classes that have a sample, the crops in the order of their records, and the turns the pictures bear."""
-    labels: tuple[str, ...]
+    """The crops in the order of their records; for each class that has one, the turns (surroundings.turn) that keep
+    the direction of the material and the side that the light comes from."""
     crops: tuple[Crop, ...]
-    turns: tuple[int, ...] = (0,)
+    turns: dict[str, tuple[int, ...]]
     _of: dict[str, tuple[Crop, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         by_label = {label: tuple(crop for crop in self.crops if crop.label == label) for label in self.labels}
         object.__setattr__(self, "_of", by_label)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that have a sample, in the data set's order."""
+        return tuple(self.turns)
 
     def of(self, label: str) -> tuple[Crop, ...]:
         """The crops of one class; empty where the class has none."""
@@ -100,9 +105,10 @@ class DefectBank:
         if not crops:
             raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without one. "
                             "Label at least one defect")
-        turns = surroundings.turns_that_keep(np.mean([direction for _, direction in done], axis=0))
-        labels = tuple(label for label in dataset.classes if any(crop.label == label for crop in crops))
-        return cls(labels, crops, turns)
+        direction = np.mean([direction for _, direction in done], axis=0)
+        turns = {label: _turns(direction, [crop for crop in crops if crop.label == label]) for label in dataset.classes
+                 if any(crop.label == label for crop in crops)}
+        return cls(crops, turns)
 
 
 def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...]]]:
@@ -126,6 +132,11 @@ def _evenly(found: Sequence, margin_px: int) -> list:
     areas = [_window_area(instance, margin_px) for _, instance in found]
     count = min(len(found), CROPS_PER_CLASS, max(1, int(PIXELS_PER_CLASS / (sum(areas) / len(areas)))))
     return [found[i * len(found) // count] for i in range(count)]
+
+
+def _turns(direction: np.ndarray, crops: list[Crop]) -> tuple[int, ...]:
+    lit = np.array([surroundings.bright_side(crop.pixels, crop.mask) for crop in crops])
+    return surroundings.turns_that_keep(direction, lit)
 
 
 def _window_area(instance: Instance, margin_px: int) -> float:

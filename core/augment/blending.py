@@ -8,12 +8,15 @@ from .removal import spread
 TWO_LEVEL_SHARE = 0.96      # share of black and white pixels in a picture that is binary
 SEE_THROUGH = 0.5           # correlation of the grain with and without the defect above which the grain shows through
 GAINS = (0.4, 2.5)          # limits of the colour match
-CONTACT_PX = 2              # how far a binary defect may reach out to touch what it belongs to
+BRIGHTNESS, TINT = 0.8, 0.3 # how much of a difference in brightness and in tint is taken for light, not material
+SAME_PATTERN = 0.85         # correlation of the clean surroundings above which they are the same pattern
+OWN_COLOUR = 0.08           # change by which a pixel is the defect's own, and the smooth offset does not touch it
+CONTACT_PX = 1              # how far a binary defect may reach out to touch what it belongs to
 
 
 def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray, *, twin: bool,
-            feather_px: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (image float32 [H, W, 3], alpha float32 [H, W]); all float32 in 0..1 and laid into the target's frame.
+            feather_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (image float32 [H, W, 3], alpha float32 [H, W], the defect's pixels bool [H, W]), in the target's frame.
 
     twin: `clean` is a picture of the very place of `pixels`, not a guess.
     """
@@ -21,8 +24,8 @@ def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.
         return _binary(target, pixels, mask)
     alpha = _soft(mask, feather_px)
     if twin and _shows_through(pixels, clean, mask):
-        return np.clip(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), 0, 1), alpha
-    return np.clip(_matched(target, pixels, clean, mask, alpha), 0, 1), alpha
+        return np.clip(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), 0, 1), alpha, mask > 0.5
+    return np.clip(_matched(target, pixels, clean, mask, alpha), 0, 1), alpha, mask > 0.5
 
 
 def extended(pixels: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -38,7 +41,7 @@ def extended(pixels: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.nda
     return np.where((wanted & ~inside)[..., None], pixels[source[0], source[1]], pixels)
 
 
-def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Black stays black, white stays white. The defect reaches out to the material that it is made of."""
     white = pixels.mean(axis=2) > 0.5
     pasted = mask > 0.5
@@ -47,7 +50,7 @@ def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[n
     near = cv2.dilate(pasted.astype(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
     pasted |= near & (white == light)
     image = np.where(pasted[..., None], white[..., None].astype(np.float32), target)
-    return image.astype(np.float32), pasted.astype(np.float32)
+    return image.astype(np.float32), pasted.astype(np.float32), pasted
 
 
 def _soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
@@ -64,12 +67,31 @@ def _matched(target, pixels, clean, mask, alpha) -> np.ndarray:
     ring = (distance > 1.5) & (distance < 1.5 + reach)
     if ring.sum() < 8:
         return pixels
+    gained = _relit(target, pixels, clean, ring | (mask > 0.5), ring)
+    rim = (alpha < 0.5) & (distance > 0) & (distance < 3 + reach)
+    offset = np.clip(spread((target - gained) * rim[..., None], rim), -0.15, 0.15)
+    own = cv2.GaussianBlur(np.abs(pixels - clean).max(axis=2) * mask, (0, 0), 1)
+    return gained + offset * np.exp(-own / OWN_COLOUR)[..., None]
+
+
+def _relit(target, pixels, clean, known: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """The defect's pixels with the light, and where both materials are there to be compared, the paint of the target.
+
+    Where the clean surroundings of crop and target are the same pattern, a line per channel maps one to the other.
+    Elsewhere the ring's mean says how bright it is, which is mostly light, and of which tint, mostly material.
+    """
+    here, there = target[known], clean[known]
+    centred_here, centred_there = here - here.mean(0), there - there.mean(0)
+    power = (centred_there ** 2).sum(0)
+    slope = (centred_here * centred_there).sum(0) / np.maximum(power, 1e-6)
+    explained = (centred_here * centred_there).sum() / np.sqrt((centred_here ** 2).sum() * power.sum() + 1e-12)
+    if explained > SAME_PATTERN and there.std(0).max() > 0.05 and (slope > 0).all():
+        slope = np.clip(slope, *GAINS)
+        return pixels * slope + (here.mean(0) - slope * there.mean(0))
     here, there = target[ring], clean[ring]
     gain = np.clip((here * there).sum(0) / np.maximum((there * there).sum(0), 1e-4), *GAINS)
-    gained = pixels * gain.astype(np.float32)
-    rim = (alpha < 0.5) & (distance > 0) & (distance < 3 + reach)
-    offset = spread((target - gained) * rim[..., None], rim)
-    return gained + np.clip(offset, -0.15, 0.15)
+    common = float(np.exp(np.log(gain).mean()))
+    return pixels * (common ** BRIGHTNESS * (gain / common) ** TINT).astype(np.float32)
 
 
 def _two_level(image: np.ndarray) -> bool:

@@ -20,9 +20,9 @@ PICKINESS = 0.025           # root mean square misfit of surroundings by which a
 class CopyPasteSettings:
     """candidates: crops aligned before one is drawn; drift: how far, in parts of its size, a defect may leave the
     centre of its box to line up with what is there; feather_px: width of the soft rim."""
-    candidates: int = 8
-    drift: float = 0.2
-    feather_px: float = 1.0
+    candidates: int = 12
+    drift: float = 0.15
+    feather_px: float = 1.2
 
 
 @dataclass
@@ -40,7 +40,11 @@ class CopyPaste:
         return cls(bank)
 
     def generate(self, request: Request) -> Generated:
-        """Paste a defect of the class; DataError is the bank's matter, so KeyError where it has none."""
+        """Paste a defect of the class, which the bank holds at least once."""
+        return self.paste(request)[0]
+
+    def paste(self, request: Request) -> tuple[Generated, np.ndarray]:
+        """The same, with the pixels that the copied defect came to lie on, bool [H, W]."""
         target = np.ascontiguousarray(request.image.numpy().transpose(1, 2, 0))
         wanted = None if request.mask is None else request.mask.numpy().astype(bool)
         box = request.box if wanted is None else _bounds(wanted)
@@ -53,30 +57,28 @@ class CopyPaste:
         if wanted is not None:
             pixels, clean = extended(pixels, mask, wanted), extended(clean, mask, wanted)
             mask = wanted.astype(np.float32)
-        made, alpha = blended(target, pixels, clean, mask, twin=fit.crop.clean_from == "twin",
+        made, alpha, shape = blended(target, pixels, clean, mask, twin=fit.crop.clean_from == "twin",
                               feather_px=self.settings.feather_px)
         image = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))
-        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record)
+        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record), shape
 
     def _suitable(self, target, box: Box, label: str, rng, *, fill: bool) -> list[Fit]:
         """The crops and turns whose size, cut sides and surroundings are most like the wanted ones."""
-        crops = self.bank.of(label)
+        crops, turns = self.bank.of(label), self.bank.turns[label]
         size = np.array([box[2] - box[0], box[3] - box[1]], float)
         sides = _sides(box, target.shape)
         here = surroundings.describe(target, box)[None]
-        described = np.concatenate([surroundings.turned_descriptions(crop.description, self.bank.turns)
-                                    for crop in crops])
+        described = np.concatenate([surroundings.turned_descriptions(crop.description, turns) for crop in crops])
         sizes = np.array([crop.size_px if k % 2 == 0 else crop.size_px[::-1]
-                          for crop in crops for k in self.bank.turns], float)
+                          for crop in crops for k in turns], float)
         ratio = np.log(size / sizes)
         cost = (surroundings.distances(here, described)[0] + SIZE_WEIGHT * np.abs(ratio.mean(axis=1))
                 + SHAPE_WEIGHT * np.abs(ratio[:, 0] - ratio[:, 1]))
-        cut = np.array([surroundings.turned_sides(crop.sides, k) for crop in crops for k in self.bank.turns])
+        cut = np.array([surroundings.turned_sides(crop.sides, k) for crop in crops for k in turns])
         cut_off = (cut & ~np.array(sides)).any(axis=1)
         cost = cost + 10 * cut_off + rng.uniform(0, 0.02, len(cost))
         centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
         best = np.argsort(cost, kind="stable")[:self.settings.candidates]
-        turns = self.bank.turns
         return [Fit(crops[i // len(turns)], turns[i % len(turns)], _scales(sizes[i], size, fill), centre)
                 for i in best.tolist()]
 

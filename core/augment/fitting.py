@@ -9,6 +9,7 @@ from .bank import Crop
 from .generator import Box
 
 MATCH_PX = 48               # alignment runs at a scale where the defect with its surroundings is about this large
+LARGEST_DRIFT_PX = 12
 DRIFT_COST = 0.002          # mean square misfit that moving to the corner of what is allowed has to save, twice
 
 
@@ -26,7 +27,8 @@ def aligned(fit: Fit, target: np.ndarray, box: Box, drift: float) -> Fit:
     """Move the crop, by `drift` box sides at most, to where its surroundings continue those of the target."""
     x1, y1, x2, y2 = surroundings.context_box(box)
     part = min(1.0, MATCH_PX / max(x2 - x1, y2 - y1))
-    reach = [max(1, round(drift * side)) if drift else 0 for side in (box[2] - box[0], box[3] - box[1])]
+    sides_px = (box[2] - box[0], box[3] - box[1])
+    reach = [min(LARGEST_DRIFT_PX, max(2, round(drift * side))) if drift else 0 for side in sides_px]
     for axis in (0, 1):                                     # a defect that the border cuts stays at the border
         sides = surroundings.turned_sides(fit.crop.sides, fit.turn)
         reach[axis] = 0 if sides[axis] or sides[axis + 2] else reach[axis]

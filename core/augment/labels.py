@@ -2,10 +2,15 @@
 import cv2
 import numpy as np
 
-SMOOTHING_SIGMA_PX = 1.0
+SMOOTHING_SIGMA_PX = 0.5
+OTSU_SHARE = 0.65               # of Otsu's threshold: a defect's soft rim belongs to it
 LOWEST_THRESHOLD = 12 / 255
 SMALLEST_AREA_PX = 9
-SUPPORT_ALPHA = 0.3             # a component must reach where the generator put at least this much
+LEAST_ALPHA = 0.7               # of the largest alpha: what is mostly the normal image is not the defect
+QUIET_SHARE, NOISY = 0.45, 0.2  # so much of the support lies below the threshold, and so near it: grain that differs
+NOISY_SIGMA_PX = 1.2
+CLOSING_PART = 12               # gaps up to about a twelfth of the extent are closed, LARGEST_CLOSING_PX at most
+LARGEST_CLOSING_PX = 4
 
 
 def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -45,21 +50,31 @@ def otsu(values: np.ndarray, bins: int = 256) -> float:
 
 def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Threshold, tidy and fill. Smoothed before the magnitude is taken: grain that differs averages out."""
-    support = alpha > 0
-    smooth = np.abs(cv2.GaussianBlur(change, (0, 0), SMOOTHING_SIGMA_PX)).mean(axis=2)
-    threshold = max(otsu(smooth[support]), LOWEST_THRESHOLD)
-    found = (smooth > threshold) & support
-    found = _filled(found)
+    support = alpha >= LEAST_ALPHA * alpha.max()
+    smooth = np.abs(cv2.GaussianBlur(change, (0, 0), SMOOTHING_SIGMA_PX)).max(axis=2)
+    threshold = otsu(smooth[alpha > 0])
+    quiet = smooth[support & (smooth < threshold)]
+    if len(quiet) > QUIET_SHARE * support.sum() and np.median(quiet) > NOISY * threshold:
+        smooth = np.abs(cv2.GaussianBlur(change, (0, 0), NOISY_SIGMA_PX)).max(axis=2)
+        found = (smooth > max(otsu(smooth[alpha > 0]), LOWEST_THRESHOLD)) & support
+    else:
+        found = (smooth > max(OTSU_SHARE * threshold, LOWEST_THRESHOLD)) & support
+    found = _closed(found, float(found.sum())) & support
     count, components, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    kept = np.zeros(count, bool)
-    kept[np.unique(components[alpha > SUPPORT_ALPHA * alpha.max()])] = True
-    kept &= stats[:, cv2.CC_STAT_AREA] >= SMALLEST_AREA_PX
+    kept = stats[:, cv2.CC_STAT_AREA] >= SMALLEST_AREA_PX
     kept[0] = False
     return kept[components]
 
 
-def _dilated(mask: np.ndarray) -> np.ndarray:
-    return cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+def _closed(mask: np.ndarray, area_px: float) -> np.ndarray:
+    """The mask with its small gaps closed and its holes filled."""
+    radius = min(LARGEST_CLOSING_PX, round(area_px ** 0.5 / CLOSING_PART))
+    if radius:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        padded = np.pad(mask.astype(np.uint8), radius + 1)
+        padded = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)
+        mask = padded[radius + 1:-radius - 1, radius + 1:-radius - 1].astype(bool)
+    return _filled(mask)
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from .generator import Box
 
 CANDIDATES = 240                # places looked at for one defect
 REFINED = 12                    # the best of them are moved to where they fit best
-REFERENCES = 160                # real defects a candidate is compared with, all turns counted
+REFERENCES = 800                # real defects a candidate is compared with, all turns counted
 SCALE = (0.85, 1.2)             # real sizes are multiplied by a factor between these
 WORKING_PX = 64                 # large surroundings are looked at in a picture scaled to about this
 ATTEMPTS = 4                    # sizes tried until one finds a fitting place
@@ -40,7 +40,7 @@ class Placement:
     @classmethod
     def learn(cls, dataset: Dataset, bank: DefectBank, *, workers: int = 1) -> "Placement":
         """Learn from a bank's crops. `dataset` and `workers` are taken for what a richer placement may need."""
-        return cls({label: _learn(bank.of(label), bank.turns) for label in bank.labels if bank.of(label)})
+        return cls({label: _learn(bank.of(label), bank.turns[label]) for label in bank.labels})
 
     def draw_size(self, label: str, rng: np.random.Generator, *, scale: tuple[float, float] = SCALE,
                   limits_px: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ FINE = 3                        # each patch is sampled FINE x FINE times, for i
 CONTEXT = 0.5                   # how far beyond the box we look, in box sides, on each side
 SMALLEST_CONTEXT_PX = 6
 LENGTH = CELLS * CELLS * 4      # per patch: three means, one roughness
+TINT = 1.5                      # a difference in tint counts more than one in brightness: it means another material
 GAIN_LIMITS = (0.6, 1.6)        # differences of exposure that count for nothing
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -48,7 +49,7 @@ def describe_patch(patch: np.ndarray) -> np.ndarray:
     means = cells.mean(axis=(1, 3))
     rough = (cells @ _GREY).std(axis=(1, 3))
     luma = means @ _GREY
-    parts = np.stack([luma, 0.7 * (means[..., 0] - luma), 0.7 * (means[..., 2] - luma), rough], axis=-1)
+    parts = np.stack([luma, TINT * (means[..., 0] - luma), TINT * (means[..., 2] - luma), rough], axis=-1)
     return (parts * _WEIGHTS[..., None]).ravel()
 
 
@@ -94,15 +95,35 @@ def direction(image: np.ndarray) -> np.ndarray:
     return np.array([float((gx * gx - gy * gy).sum()), float(2 * (gx * gy).sum())]) / energy
 
 
-def turns_that_keep(direction_mean: np.ndarray, tolerance: float = 0.3) -> tuple[int, ...]:
-    """The turns after which pictures with this mean `direction` still look like pictures of the set."""
-    cos, sin = direction_mean
-    kept = []
-    for k in range(8):
-        turned = np.array([cos * (-1) ** (k % 2), sin * (-1) ** (k % 2) * (-1 if k >= 4 else 1)])
-        if np.abs(turned - direction_mean).max() < tolerance:
-            kept.append(k)
-    return tuple(kept)
+def turns_that_keep(direction_mean: np.ndarray, lit: np.ndarray) -> tuple[int, ...]:
+    """The turns after which pictures of a set still look like pictures of the set.
+
+    direction_mean  mean of `direction` over the set; lit float [N, 2]: where each defect's bright side is (x, y)
+    """
+    spread = lit.std(axis=0) / np.sqrt(max(len(lit), 1)) if len(lit) else np.zeros(2)
+    light = np.where(np.abs(lit.mean(axis=0)) > 3 * spread, lit.mean(axis=0), 0) if len(lit) >= 8 else np.zeros(2)
+    return tuple(k for k in range(8) if np.abs(_turned_direction(direction_mean, k) - direction_mean).max() < 0.3
+                 and np.abs(_turned_vector(light, k) - light).max() < 0.3)
+
+
+def bright_side(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """float64 [2]: correlation of the grey levels inside a mask with x and with y; zeros where there is no shading."""
+    rows, columns = np.nonzero(mask)
+    values = pixels[mask].mean(axis=1)
+    if len(rows) < 20 or not (values.std() and rows.std() and columns.std()):
+        return np.zeros(2)
+    return np.array([np.corrcoef(columns, values)[0, 1], np.corrcoef(rows, values)[0, 1]])
+
+
+def _turned_direction(vector: np.ndarray, k: int) -> np.ndarray:
+    return np.array([vector[0], -vector[1] if k >= 4 else vector[1]]) * (-1) ** (k % 2)
+
+
+def _turned_vector(vector: np.ndarray, k: int) -> np.ndarray:
+    x, y = -vector[0] if k >= 4 else vector[0], vector[1]
+    for _ in range(k % 4):
+        x, y = y, -x
+    return np.array([x, y])
 
 
 def _cell_weights() -> np.ndarray:
