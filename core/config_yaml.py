@@ -41,7 +41,7 @@ class Problem:
 def read_file(path: Path, problems: list[Problem]) -> Entry:
     """Read a file whose root is a mapping. Adds what is wrong to `problems`; ConfigError where nothing can be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         beside = [str(other) for other in path.parent.glob("*.y*ml")]
         raise ConfigError(f"{path}: no such config file. {did_you_mean(str(path), beside)}".rstrip()) from None

@@ -60,6 +60,7 @@ class Config(BaseModel):
     seed: int = 0
     note: str = ""
     limit: int | None = None
+    crop: int | list[int] = 8
 
 
 @pytest.fixture
@@ -101,14 +102,14 @@ def test_all_problems_come_at_once_in_the_order_of_the_lines(file):
         "config.yml:5: 'data.batch_size' must be a whole number, at least 1, got 0",
         "config.yml:7: unknown key 'optim.learning_rate'. Valid here: amp, betas, clip, lr",
         "config.yml:8: unknown key 'lr'. Did you mean 'optim.lr'? "
-        "Valid here: data, limit, network, note, optim, seed, steps",
+        "Valid here: crop, data, limit, network, note, optim, seed, steps",
         "config.yml:9: key 'seed' is given twice, first in line 1. Take one of them out",
         "config.yml:10: 'steps' must be a whole number, at least 1, got 2e6. Write 2000000",
         "--set seed: cannot be read. Write it as --set section.key=value",
         "--set optim.lr.x=3: 'optim.lr' must be a number, above 0, got a section. Write --set optim.lr=VALUE",
         "--set optim.amp=yes: 'optim.amp' must be true or false, got 'yes'",
         "--set optm.lr=3: unknown key 'optm'. Did you mean 'optim'? "
-        "Valid here: data, limit, network, note, optim, seed, steps",
+        "Valid here: crop, data, limit, network, note, optim, seed, steps",
     ]
 
 
@@ -141,6 +142,8 @@ def test_all_problems_come_at_once_in_the_order_of_the_lines(file):
     ("network: {kind: transformer}", "'network.heads' is required: a whole number"),
     ("network: {heads: 3}", "unknown key 'network.heads'. Valid here: depth, kind, width"),
     ("note: 12", "'note' must be text, got 12. Put it in quotes: '12'"),
+    ("crop: [8, x]", "'crop[1]' must be a whole number, got 'x'"),
+    ("crop: x", "'crop' must be a whole number or a list, each a whole number, got 'x'"),
     ("limit: no", "'limit' must be a whole number or null, got 'no'"),
     ("steps: !!int x", "the tag !!int does not fit here, got 'x'. Take it out"),
     ("steps: !python/object:os.system x", "the tag !python/object:os.system does not fit here, got 'x'. Take it out"),
@@ -197,6 +200,16 @@ def test_words_are_read_as_they_are_meant(file):
     assert config.optim == Optim(lr=1e-4, betas=(0, 1))
     assert isinstance(config.optim.betas[0], float)
     assert (config.limit, config.seed) == (None, 16)
+
+
+def test_a_key_that_two_other_sections_have_names_both(file):
+    class Two(BaseModel):
+        model_config = STRICT
+        first: Optim
+        second: Optim
+
+    assert problems(file("lr: 1\n"), model=Two) == [
+        "config.yml:1: unknown key 'lr'. Did you mean 'first.lr' or 'second.lr'? Valid here: first, second"]
 
 
 def test_merges_and_aliases(file):
@@ -313,14 +326,18 @@ def test_an_error_of_the_users_reaches_him_as_lines_and_exit_code_2(tmp_path):
         assert "Traceback" in run(fault).stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no `head` that closes its pipe")
-def test_a_reader_that_goes_away_is_quiet(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reports a closed pipe otherwise")
+@pytest.mark.parametrize("lines", [1, 10**6])
+def test_a_reader_that_goes_away_is_quiet(tmp_path, lines):
     script = tmp_path / "script.py"
-    script.write_text("from core.command import run_command\nrun_command(lambda: print('x\\n' * 10**6))\n")
-    child = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    script.write_text("from core.command import run_command\n"
+                      f"run_command(lambda: input() or print('x\\n' * {lines}))\n")
+    child = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True,
                              env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
-    child.stdout.readline()
     child.stdout.close()
+    child.stdin.write("\n")
+    child.stdin.close()
     assert child.stderr.read() == ""
     child.stderr.close()
     assert child.wait(timeout=60) == 141
