@@ -1,4 +1,5 @@
 """Configs: every kind of mistake is named, all at once, with its place; what is right is read as it was meant."""
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -312,7 +313,7 @@ def test_an_error_of_the_users_reaches_him_as_lines_and_exit_code_2(tmp_path):
 
     def run(kind):
         return subprocess.run([sys.executable, script, kind], capture_output=True, text=True, timeout=60, check=False,
-                              env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
+                              env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
 
     assert (run("well").returncode, run("signal").returncode) == (0, 143)
     user = run("user")
@@ -334,7 +335,7 @@ def test_a_reader_that_goes_away_is_quiet(tmp_path, lines):
                       f"run_command(lambda: input() or print('x\\n' * {lines}))\n")
     child = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True,
-                             env={"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
+                             env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})
     child.stdout.close()
     child.stdin.write("\n")
     child.stdin.close()
