@@ -38,7 +38,12 @@ class Scene:
         self.print = self._draw_print()
         self.shadow = _moved(self.print, -1.6 * self.look.light[0], -1.6 * self.look.light[1])
         self._draw_fields(rng)
-        self.solders = [Solder(pad, self.look, plan.rules.angle, rng) for pad in plan.pads]
+        self.solders = [self._solder(rng, pad) for pad in plan.pads]
+
+    def _solder(self, rng: np.random.Generator, pad) -> Solder | None:
+        reach = np.hypot(*pad.size) / 2 + 3
+        inside = (pad.at > -reach).all() and (pad.at < np.array(self.size) + reach).all()
+        return Solder(pad, self.look, self.plan.rules.angle, rng) if inside else None
 
     # ---- layers
 
@@ -199,7 +204,8 @@ class Scene:
         for number, pad in enumerate(self.plan.pads):
             if pad.hole and number not in layout.undrilled:
                 stroke(metal, pad.at + np.zeros((2, 1)), pad.hole, 0)
-        level = blurred(metal, 0.9)[window] + 18 * self.crumb[window] + 10 * self.noise[0][window]
+        rough = 14 * self.crumb[window] + 6 / self.look.noise * self.noise[0][window]
+        level = blurred(metal, 0.9)[window] + np.clip(rough, -90, 90)
         return np.where(level > 127, np.uint8(0), np.uint8(255))[..., None].repeat(3, 2)
 
     def _surface(self, layout: Layout, window) -> list[np.ndarray]:
@@ -227,6 +233,8 @@ class Scene:
         y0, x0 = window[0].start, window[1].start
         height, width = planes[0].shape
         for number, solder in enumerate(self.solders):
+            if solder is None:
+                continue
             x1, y1, x2, y2 = solder.box
             left, top, right, bottom = max(x1 - x0, 0), max(y1 - y0, 0), min(x2 - x0, width), min(y2 - y0, height)
             if left >= right or top >= bottom:

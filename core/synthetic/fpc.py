@@ -8,7 +8,8 @@ borders and scratches are parts of the good circuit: they are in both pictures a
 import cv2
 import numpy as np
 
-from .conductors import draw_circuit
+from ..errors import ConfigError
+from .conductors import Circuit, draw_circuit
 from .drawing import check_size
 from .sample import Defect, Sample
 from .spots import draw_spot
@@ -16,6 +17,8 @@ from .spots import draw_spot
 CLASSES = ("exposed_copper",)
 SIZE = (224, 224)
 LEAST_PX = 64
+LEAST_AREA_PX = 20
+CIRCUITS = 10                                 # drawn until one has room for a defect
 REACH_PX = 8
 COVER = 0.25                                  # from this share on a pixel counts as defect
 
@@ -25,23 +28,33 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     check_size(size, LEAST_PX)
     if defects is None:
         defects = int(rng.choice([1, 1, 1, 2, 2, 3])) * max(round(size[0] * size[1] / 150_000), 1)
-    circuit = draw_circuit(rng, size)
-    clean = circuit.expose(circuit.colour)
-    colour, found, taken = circuit.colour.copy(), [], circuit.confusers.copy()
-    for _ in range(defects * 40):
-        spot = draw_spot(rng, circuit) if len(found) < defects else None
-        if spot is None:
-            continue
-        mask = spot.cover(taken.shape) >= COVER
-        grown = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
-        if np.count_nonzero(mask) < 20 or (grown & taken).any():
-            continue
-        taken |= grown
-        spot.paint(colour)
-        found.append(Defect(label=CLASSES[0], mask=mask))
-    image = circuit.expose(colour)
-    near = np.zeros(taken.shape, np.uint8)
+    for _ in range(CIRCUITS):
+        circuit = draw_circuit(rng, size)
+        colour, found = _with_spots(rng, circuit, defects)
+        if found or not defects:
+            break
+    else:
+        raise ConfigError(f"fpc: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
+    clean, image = circuit.expose(circuit.colour), circuit.expose(colour)
+    near = np.zeros(clean.shape[:2], np.uint8)
     for defect in found:
         near |= defect.mask
     near = cv2.dilate(near, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * REACH_PX + 1, 2 * REACH_PX + 1)))
     return Sample(image=np.where(near[..., None] > 0, image, clean), clean=clean, defects=tuple(found))
+
+
+def _with_spots(rng: np.random.Generator, circuit: Circuit, wanted: int) -> tuple[np.ndarray, list[Defect]]:
+    """The circuit's colour with spots on it, each apart from the others and from what else lies there."""
+    colour, found, taken = circuit.colour.copy(), [], circuit.confusers.copy()
+    for _ in range(40 * wanted):
+        spot = draw_spot(rng, circuit) if len(found) < wanted else None
+        if spot is None:
+            continue
+        mask = spot.cover(taken.shape) >= COVER
+        grown = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+        if np.count_nonzero(mask) < LEAST_AREA_PX or (grown & taken).any():
+            continue
+        taken |= grown
+        spot.paint(colour)
+        found.append(Defect(label=CLASSES[0], mask=mask))
+    return colour, found

@@ -52,14 +52,15 @@ class Plan:
     texts: list[tuple[str, np.ndarray, float]] = field(default_factory=list)   # words, where, height in px
 
 
-def draw_rules(rng: np.random.Generator) -> Rules:
-    """Choose the scale and design rules of one board."""
+def draw_rules(rng: np.random.Generator, size: tuple[int, int]) -> Rules:
+    """Choose the scale and design rules of one board; a small picture shows nothing of a large scale."""
+    largest = 0.33 * min(size)
     heavy = rng.random() < 0.3
     if heavy:
-        pitch = float(np.exp(rng.uniform(np.log(40), np.log(96))))
+        pitch = float(np.exp(rng.uniform(np.log(30), np.log(min(96, largest)))))
         width, clearance = rng.uniform(0.28, 0.46), rng.uniform(0.22, 0.32)
     else:
-        pitch = float(np.exp(rng.uniform(np.log(24), np.log(60))))
+        pitch = float(np.exp(rng.uniform(np.log(24), np.log(min(60, largest)))))
         width, clearance = rng.uniform(0.19, 0.26), rng.uniform(0.17, 0.24)
     angle = np.deg2rad(rng.normal(0, 0.5 if rng.random() < 0.85 else 4))
     return Rules(pitch=pitch, width=max(width * pitch, 4.5), clearance=max(clearance * pitch, 4.0), heavy=heavy,
@@ -69,10 +70,10 @@ def draw_rules(rng: np.random.Generator) -> Rules:
 def draw_plan(rng: np.random.Generator, size: tuple[int, int]) -> Plan:
     """Lay out one board, somewhat larger than the picture of `size` (width, height) that shows it."""
     for _ in range(20):
-        plan = _Drafter(rng, size, draw_rules(rng)).draft()
+        plan = _Drafter(rng, size, draw_rules(rng, size)).draft()
         inside = [pad for pad in plan.pads if pad.hole and _is_inside(pad.at, size, 0.5 * max(pad.size))]
-        crossing = [trace for trace in plan.traces if _is_inside(trace.points.mean(0), size, 0)]
-        if len(inside) >= 2 and len(crossing) >= 2:
+        middles = [(trace.points[:-1] + trace.points[1:]) / 2 for trace in plan.traces]
+        if inside and sum(_is_inside(point, size, 0) for points in middles for point in points) >= 3:
             break
     return plan
 
@@ -86,7 +87,7 @@ class _Drafter:
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int], rules: Rules):
         self.rng, self.size, self.rules = rng, size, rules
-        self.margin = 1.6 * rules.pitch + 0.05 * max(size)
+        self.margin = 1.2 * rules.pitch + 0.05 * max(size)
         self.extent = np.array(size) + 2 * self.margin
         columns, rows = np.ceil(self.extent * COARSE).astype(int)
         self.owner = np.zeros((rows, columns), np.int16)

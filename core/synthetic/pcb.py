@@ -20,6 +20,7 @@ CLASSES = ("missing_hole", "mouse_bite", "open_circuit", "short", "spur", "spuri
 SIZE = (256, 256)
 LEAST_PX = 96
 STYLES = ("colour", "binary")
+BOARDS = 10                                   # drawn until one has room for a defect
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int | None = None,
@@ -34,14 +35,22 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         raise ConfigError(f"pcb: no such style, got '{style}'. {did_you_mean(style, STYLES)}One of {', '.join(STYLES)}")
     if defects is None:
         defects = int(rng.integers(1, 5 + min(size[0] * size[1] // 400_000, 8)))
-    scene = Scene(rng, draw_plan(rng, size))
+    for _ in range(BOARDS):
+        plan = draw_plan(rng, size)
+        if style == "binary" and rng.random() < 0.85:
+            plan.pours.clear()                                            # DeepPCB's boards have hardly any
+        scene = Scene(rng, plan)
+        faults, found = Faults(rng, scene), []
+        for kind in [CLASSES[number] for _ in range(defects + 1) for number in rng.permutation(len(CLASSES))]:
+            mask = faults.add(kind) if len(found) < defects else None
+            if mask is not None:
+                found.append(Defect(label=kind, mask=mask))
+        if found or not defects:
+            break
+    else:
+        raise ConfigError(f"pcb: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
     render = scene.render if style == "colour" else scene.scan
     clean = render(scene.layout)
-    faults, found = Faults(rng, scene), []
-    for kind in [CLASSES[number] for _ in range(defects + 1) for number in rng.permutation(len(CLASSES))]:
-        mask = faults.add(kind) if len(found) < defects else None
-        if mask is not None:
-            found.append(Defect(label=kind, mask=mask))
     image = clean.copy()
     for defect in found:
         _develop(image, render, faults.layout, defect.mask)

@@ -76,7 +76,7 @@ def _flat(solder: Solder) -> tuple[np.ndarray, np.ndarray]:
     half_w, half_h = np.float32(solder.pad.size[0] / 2), np.float32(solder.pad.size[1] / 2)
     inside = _inside(solder, u, v)
     lit = (u * np.cos(solder.light) + v * np.sin(solder.light)) / max(half_w, half_h)
-    shade = 0.92 + 0.10 * solder.coarse + 0.10 * lit
+    shade = 0.92 + 0.05 * solder.coarse + 0.10 * lit
     for along, across, strength in solder.glints:
         far = ((u / half_w - along) / 0.3) ** 2 + ((v / half_h - across) / 0.3) ** 2
         shade += np.float32(strength) * np.exp(-far)

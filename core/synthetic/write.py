@@ -82,7 +82,7 @@ def _check(recipe: Recipe, write: Sequence[str], workers: int) -> None:
         if name not in writers:
             raise ConfigError(f"--write: no such format, got '{name}'. {did_you_mean(name, writers)}"
                               f"One of {', '.join(writers)}")
-    make(recipe.kind, recipe.seed, 0, recipe.size, **recipe.options)      # a wrong size or option shows before the folder
+    make(recipe.kind, recipe.seed, 0, recipe.size, **recipe.options)      # a wrong size shows before the folder
 
 
 def _open(recipe: Recipe, folder: Path, overwrite: bool) -> list[dict]:

@@ -74,8 +74,8 @@ def test_the_index_mask_holds_the_defects(samples):
     assert (index > 0).sum() == sum(defect.mask.sum() for defect in sample.defects)
 
 
-def test_an_open_circuit_parts_copper_and_a_short_joins_it():
-    """On the black and white scan, where copper is black: a gap adds a piece of copper or cuts a loop, a short joins."""
+def test_bites_and_gaps_take_copper_away_and_the_others_add_it():
+    """On the black and white scan, where copper is black."""
     seen = set()
     for index in range(60):
         sample = make("pcb", 5, index, defects=1, style="binary")
