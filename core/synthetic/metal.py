@@ -34,7 +34,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     """Draw one picture of `size` (w, h) px.
 
     defects       number of defects; None draws 1 to 4 (or what `counts` says), 0 gives a good part
-    style         one of surfaces.STYLES; None draws one
+    style         one of metal_surfaces.STYLES; None draws one
     classes       which defects may appear
     counts        fewest and most of each class, instead of a free mix: {"scratch": (0, 4), "stain": (0, 3)}
     good_share    probability that a picture has no defect, where `defects` is None
@@ -83,35 +83,39 @@ def _add(rng: np.random.Generator, scene: np.ndarray, surface: Surface, label: s
     """Draw one defect into `scene` where it shows and hardly touches the others."""
     height, width = scene.shape
     taken = np.any([other.mask for other in others], axis=0) if others else None
+    low, high, over = CONTRAST[label]
     for attempt in range(TRIES):
         x, y = rng.uniform(0.06, 0.94, 2) * (width, height)
         around = surface.light[max(0, int(y) - 24):int(y) + 24, max(0, int(x) - 24):int(x) + 24]
         base = float(np.clip(around.mean(), 0, 1))
         texture = float((around - cv2.GaussianBlur(around, (0, 0), 4)).std())
-        low, high, over = CONTRAST[label]
-        strength = max(low * (high / low) ** rng.random(), min(over * texture, high)) * (1 + attempt / TRIES)
+        least = (0.5 * low + (0.6 if label == "stain" else 0.75) * texture) * (1 - attempt / TRIES)
+        strength = max(low * (high / low) ** rng.random(), min(over * texture, high))
         mark = MARKS[label](rng, _setting(rng, surface, label, base))
         window, inside = _place(mark, x, y, scene.shape)
-        change = strength * mark[inside]
-        dark = change < 0
-        change[dark] = np.maximum(change, -DARKEST[label] * base)[dark]
-        change = change * surface.part[window]
-        mask = _mask(change, label)
+        mark, before = mark[inside] * surface.part[window], scene[window]
+        after, mask = _lay(before, strength * mark, label, base)
+        seen = bright_enough(np.clip(after, 0, 1) - np.clip(before, 0, 1), mask)
+        if seen < least:
+            strength = min(1.2 * strength * least / max(seen, 0.01), 1.6 * high)
+            after, mask = _lay(before, strength * mark, label, base)
+            seen = bright_enough(np.clip(after, 0, 1) - np.clip(before, 0, 1), mask)
         area = mask.sum()
-        if area < SMALLEST_AREA_PX[label] or (taken is not None and (mask & taken[window]).sum() > 0.15 * area):
-            continue
-        before = scene[window]
-        after = _shine_through(before, change * reach(mask), base)
-        shown = np.clip(after, 0, 1) - np.clip(before, 0, 1)
-        least = 0.5 * low + (0.6 if label == "stain" else 0.75) * texture
-        if bright_enough(shown, mask) < least * (1 - attempt / TRIES):
-            continue
-        scene[window] = after
-        whole = np.zeros(scene.shape, bool)
-        whole[window] = mask
-        return Defect(label=label, mask=whole)
+        crossed = 0 if taken is None else (mask & taken[window]).sum()
+        if seen >= least and area >= SMALLEST_AREA_PX[label] and crossed <= 0.15 * area:
+            scene[window] = after
+            whole = np.zeros(scene.shape, bool)
+            whole[window] = mask
+            return Defect(label=label, mask=whole)
     raise ConfigError(f"metal: no room for another defect, got {len(others) + 1} on {width}x{height} px. "
                       "Ask for fewer defects or a larger size")
+
+
+def _lay(before: np.ndarray, change: np.ndarray, label: str, base: float) -> tuple[np.ndarray, np.ndarray]:
+    """The light with the defect in it, and the defect's mask. `base` is the metal's mean brightness there."""
+    change = np.maximum(change, -DARKEST[label] * base)
+    mask = _mask(change, label)
+    return _shine_through(before, change * reach(mask), base), mask
 
 
 def _setting(rng: np.random.Generator, surface: Surface, label: str, base: float) -> Setting:
@@ -146,7 +150,7 @@ def _mask(change: np.ndarray, label: str) -> np.ndarray:
     if label == "wrinkle":
         change = cv2.GaussianBlur(np.abs(change), (0, 0), 4)
         return contrast_mask(change, LEAST_CONTRAST / 2, share=0.3)
-    return contrast_mask(change, LEAST_CONTRAST)
+    return contrast_mask(change, LEAST_CONTRAST, fill_px=9 if label in ("scratch", "crack") else 10 ** 9)
 
 
 def _photograph(light: np.ndarray, tint: np.ndarray, blur_sigma_px: float, noise_sigma: float,

@@ -79,7 +79,7 @@ def stain(rng: np.random.Generator, setting: Setting) -> np.ndarray:
         radius, stretch = 0.55 * radius, rng.uniform(1.8, 4.5)
     angle = setting.grain if rng.random() < 0.6 else rng.uniform(0, np.pi)
     field = blob(rng, radius, stretch, angle, rng.uniform(0.2, 0.75))
-    soft = min(rng.uniform(1.0, 7.0), 0.3 * radius)
+    soft = min(rng.uniform(3.0 if setting.rubbed else 1.0, 7.5), 0.35 * radius)
     cover = smooth_step(field, -soft, soft)
     size = field.shape[::-1]
     mottle = np.clip(0.85 + rng.uniform(0.06, 0.22) * noise(rng, size, max(2.0, radius * 0.3)), 0.5, 1.3)
@@ -91,7 +91,7 @@ def stain(rng: np.random.Generator, setting: Setting) -> np.ndarray:
     if rng.random() < 0.3:
         drops = smooth_step(noise(rng, size, 1.3) + 0.06 * np.clip(field, -30, 4), 1.5, 2.1)
         change = np.maximum(change, 0.9 * drops * smooth_step(field, -0.35 * radius, 0))
-    return setting.sign * change
+    return change * (0.55 if setting.sign > 0 else -1)      # a bright film is fainter than dirt
 
 
 def pit(rng: np.random.Generator, setting: Setting) -> np.ndarray:
@@ -163,10 +163,10 @@ def _worms(rng: np.random.Generator, side: int, starts: np.ndarray, angle: float
     heading = headings[:, None] + turns * np.arange(5)
     moves = steps[:, None, None] * np.stack([np.cos(heading), np.sin(heading)], axis=2)
     curves = starts[:, None] + np.cumsum(moves, axis=1)
-    thick, tall = rng.integers(3, 7, count), rng.integers(110, 256, count)
-    for k in range(count):
-        curve = np.round(curves[k] * 48).astype(np.int32)
-        cv2.polylines(canvas, [curve], False, int(tall[k]), int(thick[k]), cv2.LINE_AA, shift=4)
+    curves = np.round(curves * 48).astype(np.int32)
+    for group in range(12):
+        alike = list(curves[group::12])
+        cv2.polylines(canvas, alike, False, 120 + 45 * (group % 4), 3 + group // 4, cv2.LINE_AA, shift=4)
     ridges = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     return cv2.GaussianBlur(ridges, (0, 0), 0.7)
 

@@ -22,9 +22,9 @@ from core.synthetic.texture import bright_enough, contrast_mask, drop_crumbs, no
 CLASSES = ("tear", "pit", "flash", "missing_material")
 SIZE = (2448, 2048)
 SMALLEST_PX = 256
-SMALLEST_PATCH_PX = 64
+SMALLEST_PATCH = 1 / 8      # of the frame's smaller side: less may show no contour of a thick ring
 LEAST_CONTRAST = 0.03       # of full scale: the least change that counts as part of a defect
-LEAST_VISIBLE = 0.075       # of full scale: a defect that stands out less is drawn again elsewhere
+LEAST_VISIBLE = 0.075       # of full scale: a defect that stands out less is first tried elsewhere
 TRIES = 60
 SHADOW_REACH_PX = 16        # a defect changes nothing farther from its mask than this, before the camera's blur
 MARGIN_PX = 24              # a defect's window is drawn with this much round it, for blur and slopes
@@ -41,7 +41,8 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
 
     A mask holds the pixels that the defect changes by >= LEAST_CONTRAST of full scale, averaged over 3x3 px, before
     blur and noise, gaps filled, within 3 px of the altered rubber: no shadow (texture.contrast_mask). Picture and
-    twin are equal farther than SHADOW_REACH_PX + 6 px from every mask. Dust, lint, oil and the mould's parting line are on both, unlabelled.
+    twin are equal farther than SHADOW_REACH_PX + 6 px from every mask. Dust, lint, oil and the mould's parting line
+    are on both, unlabelled.
     """
     _check(size, classes, defects, patch)
     ring = make_ring(rng, size)
@@ -87,9 +88,13 @@ def tear(rng: np.random.Generator, ring: Ring, window: Window, across: np.ndarra
 def pit(rng: np.random.Generator, ring: Ring, window: Window, across: np.ndarray, angle: np.ndarray) -> Change:
     """A pin-hole or small cavity: black inside, its rim glinting where it leans towards a lamp."""
     _, _, w, h = window
-    radius = 2.2 * (14 / 2.2) ** (rng.random() ** 1.4) * min(1.0, 0.5 + ring.section / 150)
+    radius = 2.4 * (14 / 2.4) ** (rng.random() ** 1.4) * min(1.0, 0.5 + ring.section / 150)
     holes = 1 if rng.random() < 0.75 else int(rng.integers(2, 5))
+    lean = np.clip(np.sqrt(np.clip(1 - _centre(ring, window)[0] ** 2, 0, 1)), 0.45, 1)      # seen from the side
+    outward = _tangent(ring, window) - np.pi / 2
     y, x = np.mgrid[:h, :w].astype(np.float32)
+    squeeze = ((x - w / 2) * np.cos(outward) + (y - h / 2) * np.sin(outward)) * (1 / lean - 1)
+    x, y = x + squeeze * np.cos(outward), y + squeeze * np.sin(outward)
     depth = _nothing(window)
     for k in range(holes):
         cx, cy = np.array([w, h]) / 2 + (k > 0) * rng.normal(0, 9 + radius, 2)
@@ -100,13 +105,14 @@ def pit(rng: np.random.Generator, ring: Ring, window: Window, across: np.ndarray
         depth = np.maximum(depth, smooth_step(edge, -0.7, 0.7 + 0.4 * size))
     rim = cv2.GaussianBlur(depth, (0, 0), 1.6) * (1 - depth)
     deep = 0.93 if rng.random() < 0.75 or radius < 5 else rng.uniform(0.3, 0.6)
-    inside = (np.abs(across) < 1.05).astype(np.float32)
+    inside = smooth_step(-np.abs(across), -1, -0.93)
+    depth = depth * inside
     return Change(relief=(1.6 * rim - (1.2 + 0.3 * radius) * depth) * inside, shade=deep * smooth_step(depth, 0.5, 1.0),
                   torn=_nothing(window), gone=_nothing(window), film=_nothing(window))
 
 
 def flash(rng: np.random.Generator, ring: Ring, window: Window, across: np.ndarray, angle: np.ndarray) -> Change:
-    """Rubber squeezed out between the mould's halves: thin ragged fins at a contour that let light through, or threads."""
+    """Rubber squeezed out between the mould's halves: thin fins at a contour that let light through, or threads."""
     side, arc, scale = _side(ring, window), _arc(ring, window, angle), ring.section / 75
     beyond = (side * across - 1) * ring.section
     film = _nothing(window)
@@ -170,7 +176,7 @@ ACROSS = {"tear": (-0.85, 0.85), "pit": (-0.82, 0.82)}      # where on the cord;
 def _add(rng: np.random.Generator, ring: Ring, window: Window, image: np.ndarray, label: str,
          others: list[Defect]) -> Defect:
     """Draw one defect into `image`, where it shows and touches no other."""
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         place = _pick_place(rng, ring, window, label)
         half = int({"tear": 1.5, "pit": 0.4, "flash": 2.2, "missing_material": 1.6}[label] * ring.section) + 60
         local = (round(place[0]) - half, round(place[1]) - half, 2 * half, 2 * half)
@@ -182,10 +188,10 @@ def _add(rng: np.random.Generator, ring: Ring, window: Window, image: np.ndarray
         rubber = _footprint(change) & (on_ring | (change.film > 0.02))
         mask = contrast_mask(delta, LEAST_CONTRAST, SHARE[label]) & rubber
         mask[:MARGIN_PX] = mask[-MARGIN_PX:] = mask[:, :MARGIN_PX] = mask[:, -MARGIN_PX:] = False
-        mask = drop_crumbs(mask, 5)
+        mask = drop_crumbs(mask, 5, 0.02 if label == "pit" else 0.1 if label == "missing_material" else 0.03)
         near = cv2.dilate(mask.astype(np.uint8), np.ones((45, 45), np.uint8)).astype(bool)
         seen, inner = _overlap(local, window)
-        if mask[inner].sum() < 8 or bright_enough(delta[inner], mask[inner]) < LEAST_VISIBLE:
+        if mask[inner].sum() < 8 or _contrast(before[inner], delta[inner], mask[inner]) < 1 - 0.6 * attempt / TRIES:
             continue
         if any((other.mask[seen] & near[inner]).any() for other in others):
             continue
@@ -196,6 +202,15 @@ def _add(rng: np.random.Generator, ring: Ring, window: Window, image: np.ndarray
         return Defect(label=label, mask=whole)
     raise ConfigError(f"oring: no room for another defect, got {len(others) + 1} on {window[2]}x{window[3]} px. "
                       "Ask for fewer defects or a larger size")
+
+
+def _contrast(before: np.ndarray, delta: np.ndarray, mask: np.ndarray) -> float:
+    """How well the change is seen, also against the texture round it: 1 is well enough."""
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((21, 21), np.uint8)).astype(bool) & ~mask
+    texture = cv2.GaussianBlur(before, (0, 0), 0.9) - cv2.GaussianBlur(before, (0, 0), 4)
+    inside = near & (before < 0.5 * before.max())
+    grain = float(texture[inside].std()) if inside.any() else 0.0
+    return bright_enough(delta, mask) / max(LEAST_VISIBLE, 1.6 * grain)
 
 
 def _footprint(change: Change) -> np.ndarray:
@@ -272,9 +287,10 @@ def _check(size: tuple[int, int], classes: Sequence[str], defects: int | None, p
     if min(size) < SMALLEST_PX:
         raise ConfigError(f"oring: the frame is too small, got {size[0]}x{size[1]} px. "
                           f"Use at least {SMALLEST_PX}x{SMALLEST_PX}")
-    if patch is not None and not SMALLEST_PATCH_PX <= patch <= min(size):
+    smallest = round(SMALLEST_PATCH * min(size))
+    if patch is not None and not smallest <= patch <= min(size):
         raise ConfigError(f"oring: the patch does not fit, got {patch} px. "
-                          f"Use {SMALLEST_PATCH_PX} to {min(size)} px for frames of {size[0]}x{size[1]}")
+                          f"Use {smallest} to {min(size)} px for frames of {size[0]}x{size[1]}")
     for label in classes:
         if label not in CLASSES:
             raise ConfigError(f"oring: unknown class, got {label!r}. {did_you_mean(label, CLASSES)}"

@@ -10,7 +10,7 @@ import numpy as np
 from core.seeding import rng as stream
 from core.synthetic.texture import ribbon, smooth_step, walk
 
-CELL_PX = 256           # noise is made in cells of this size, each from its own stream
+CELL_PX = 128           # noise is made in cells of this size, each from its own stream
 COARSE_PX = 32          # grid of the slowly varying fields
 BLUR_KERNEL_PX = 13
 HALO_PX = 8             # what is drawn beyond a window, for blur and slopes
@@ -67,16 +67,16 @@ def make_ring(rng: np.random.Generator, frame: tuple[int, int]) -> Ring:
     centre = np.array(frame) / 2 + rng.uniform(-0.03, 0.03, 2) * side
     backlit = bool(rng.random() < 0.55)
     harmonics = np.arange(2, 6)
-    place, strength = rng.uniform(0.4, 0.78), rng.uniform(0.1, 0.42)
+    place, strength = rng.uniform(0.34, 0.7), rng.uniform(0.1, 0.42)
     band = np.array([[place, rng.uniform(0.04, 0.11), strength],
                      [place, rng.uniform(0.16, 0.3), strength * rng.uniform(0.15, 0.4)],
-                     [rng.uniform(0.0, 0.3), rng.uniform(0.25, 0.45), rng.uniform(0.02, 0.08)]])
+                     [rng.uniform(0.0, 0.25), rng.uniform(0.25, 0.5), rng.uniform(0.02, 0.1)]])
     ring = Ring(
         key=int(rng.integers(2 ** 31)), frame=frame, centre=centre, radius=radius, section=section,
         flatness=1 - rng.uniform(0, 0.035), turn=rng.uniform(0, np.pi),
         wobble=np.stack([rng.normal(0, 0.008, 4) / harmonics, rng.uniform(0, 2 * np.pi, 4)], axis=1),
         backlit=backlit, background=rng.uniform(0.74, 0.9) if backlit else rng.uniform(0.42, 0.66),
-        shadow=scale * rng.uniform(-13, 13, 2), rubber=rng.uniform(0.06, 0.19), band=band,
+        shadow=scale * rng.uniform(-11, 11, 2), rubber=rng.uniform(0.06, 0.19), band=band,
         lamp=np.stack([rng.uniform(0, [0.5, 0.3, 0.12]), rng.uniform(0, 2 * np.pi, 3)], axis=1),
         parting=float(rng.choice([9, rng.choice([-1, 1]) * rng.uniform(0.15, 0.8)])), rough=rng.uniform(0.012, 0.05),
         vignetting=rng.uniform(0.06, 0.25), blur_sigma_px=rng.uniform(0.7, 1.5), noise_sigma=rng.uniform(0.005, 0.013))
@@ -113,10 +113,11 @@ def draw_scene(ring: Ring, window: Window, change: Change | None = None) -> np.n
         scene *= 1 - change.film
     scene *= 1 - shade
     cover = np.clip((1 - np.abs(across)) * ring.section + 0.5, 0, 1)
-    rows = np.flatnonzero(cover.any(axis=1))
+    rows, cols = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     if rows.size:
-        part = slice(max(0, rows[0] - 1), rows[-1] + 2)
-        inner = (window[0], window[1] + part.start, window[2], scene[part].shape[0])
+        part = slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, cols[0] - 1), cols[-1] + 2)
+        height, width = scene[part].shape
+        inner = (window[0] + part[1].start, window[1] + part[0].start, width, height)
         cut = None if change is None else Change(**{name: value[part] for name, value in vars(change).items()})
         solid = cover[part] if cut is None else cover[part] * (1 - cut.gone)
         scene[part] += solid * (_rubber(ring, inner, across[part], angle[part], cut) - scene[part])
@@ -162,7 +163,7 @@ def _contact_shadow(ring: Ring, window: Window, across: np.ndarray) -> np.ndarra
         return 0.03 * np.exp(-np.maximum(np.abs(across) - 1, 0) * ring.section / 6)
     x, y, w, h = window
     shifted, _ = coordinates(ring, (round(x - ring.shadow[0]), round(y - ring.shadow[1]), w, h))
-    cast = 0.22 * smooth_step(-np.abs(shifted), -1.18, -0.86)
+    cast = 0.15 * smooth_step(-np.abs(shifted), -1.18, -0.86)
     contact = 0.32 * np.exp(-np.maximum(np.abs(across) - 1, 0) * ring.section / (4 + 0.05 * ring.section))
     return 1 - (1 - cast) * (1 - contact)
 
@@ -191,7 +192,7 @@ def _rubber(ring: Ring, window: Window, across: np.ndarray, angle: np.ndarray, c
     bright = sum(np.float32(strength) * np.exp(-((slope - np.float32(place)) / np.float32(width)) ** 2)
                  for place, width, strength in ring.band)
     level = np.sqrt(np.clip(1 - across * across, 0, 1))
-    diffuse = ring.rubber * (0.35 + 0.65 * level) * (1 + 0.3 * fine[8:-8, 8:-8] + 0.09 * _slow(ring, 6, window, 1))
+    diffuse = ring.rubber * (0.25 + 0.75 * level) * (1 + 0.3 * fine[8:-8, 8:-8] + 0.09 * _slow(ring, 6, window, 1))
     light = diffuse + np.clip(lamp, 0.05, 2) * bright * _oil(ring, across, angle)
     light += (0.1 if ring.backlit else 0.04) * ring.background * np.clip((np.abs(across) - 0.86) / 0.14, 0, 1.1) ** 2
     if change is not None:
@@ -205,8 +206,10 @@ def _oil(ring: Ring, across: np.ndarray, angle: np.ndarray) -> np.ndarray | floa
     """Gain of the reflexes under smears of oil."""
     gain = 1.0
     for at, middle, length, breadth, strength in ring.sheens:
-        arc = np.abs((angle - at + np.pi) % (2 * np.pi) - np.pi) * ring.radius
-        gain = gain + strength * smooth_step(-np.hypot(arc / length, (across - middle) / breadth), -1, -0.4)
+        chord_2 = (2 - 2 * np.cos(angle - np.float32(at))) * np.float32(ring.radius ** 2)
+        if chord_2.min() < length ** 2:
+            away = np.sqrt(chord_2 / np.float32(length ** 2) + ((across - middle) / breadth) ** 2)
+            gain = gain + strength * smooth_step(-away, -1, -0.4)
     return gain
 
 

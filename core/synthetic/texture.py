@@ -92,34 +92,38 @@ def blob(rng: np.random.Generator, radius_px: float, stretch: float = 1.0, angle
         radius, 0, radius_px * 0.5)
 
 
-def contrast_mask(delta: np.ndarray, least: float, share: float = 0.25) -> np.ndarray:
+def contrast_mask(delta: np.ndarray, least: float, share: float = 0.25, fill_px: int = 10 ** 9) -> np.ndarray:
     """The exact mask of a drawn defect from its noise-free change of brightness, bool [H, W].
 
     A pixel belongs to the defect where |delta|, averaged over 3x3 px, is at least `least` (full scale = 1) and at least
-    `share` of the defect's own strong contrast (its 98th percentile); gaps of one pixel and holes are filled."""
+    `share` of the defect's own strong contrast (its 98th percentile). Gaps of one pixel and holes up to `fill_px` are
+    filled."""
     strength = cv2.blur(np.abs(delta).astype(np.float32), (3, 3), borderType=cv2.BORDER_REPLICATE)
     drawn = strength[strength > least / 2]
     if not drawn.size:
         return np.zeros(delta.shape, bool)
     mask = (strength >= max(least, share * float(np.percentile(drawn, 98)))).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(mask, outlines, -1, 1, cv2.FILLED).astype(bool)
+    outside = cv2.copyMakeBorder(1 - mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    hole = (stats[:, cv2.CC_STAT_AREA] <= fill_px) & (np.arange(len(stats)) != pieces[0, 0])
+    return (mask > 0) | hole[pieces[1:-1, 1:-1]]
 
 
 def reach(mask: np.ndarray, reach_px: int = REACH_PX) -> np.ndarray:
-    """Weight that lets a defect fade out within `reach_px` of its mask: 1 on and near it, 0 beyond, float32."""
-    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * (reach_px - 2) + 1,) * 2, np.uint8)).astype(np.float32)
-    return cv2.blur(near, (5, 5), borderType=cv2.BORDER_REPLICATE)
+    """Weight that lets a defect fade out within `reach_px` of its mask: 1 on it, 0 beyond, float32."""
+    half = reach_px // 2
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((2 * half + 1,) * 2, np.uint8)).astype(np.float32)
+    return cv2.blur(near, (2 * (reach_px - half) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
 
 
-def drop_crumbs(mask: np.ndarray, least_px: int) -> np.ndarray:
-    """The mask without its pieces of fewer than `least_px` pixels or 2 % of the largest one."""
+def drop_crumbs(mask: np.ndarray, least_px: int, share: float) -> np.ndarray:
+    """The mask without its pieces of fewer than `least_px` pixels or less than `share` of the largest one."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     if count < 2:
         return mask
-    keep = areas >= max(least_px, 0.02 * areas[1:].max())
+    keep = areas >= max(least_px, share * areas[1:].max())
     keep[0] = False
     return keep[pieces]
 
