@@ -43,6 +43,7 @@
     const marks = link.querySelector("svg");
     if (!marks) return;
     const copy = marks.cloneNode(true);
+    copy.removeAttribute("style");
     if (whole) copy.setAttribute("viewBox", `0 0 ${width} ${height}`);
     frame.append(copy);
   }

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ..data import images, shapes
-from ..report import Markup, Page, data_uri, number, tag
+from ..report import Markup, Page, data_uri, joined, number, tag
 from ..visualise import cut, edge_path, encode_jpeg, fill_path, reduced, shown, square_window
 from .compose import bounds
 
@@ -44,19 +44,19 @@ class Pictures:
         """Clean, defect and label of one defect side by side, with what it is."""
         entry, size = line["defects"][defect_number], tuple(line["size"])
         box = entry["box"]
-        side = card_side(max(box[2] - box[0], box[3] - box[1]))
+        side = min(card_side(max(box[2] - box[0], box[3] - box[1])), max(size))
         window = square_window(box, size, side)
         keys = f"source {line['source']}", f"image {line['index']}"
         self.keep_full(keys[0], clean)
         self.keep_full(keys[1], made)
         named = f"{entry['label']}, image {line['index']}"
         shared = {"size": size, "box": box, "side": side, "panel_px": CARD_PX}
-        drawn = marks(line, window)
         before, after = cut(clean, window), cut(made, window)
         panels = (
             self._panel(before, f"{named}: clean", full=keys[0], href=address(clean_path, self.output), **shared),
             self._panel(after, f"{named}: defect", full=keys[1], href=line["image"], **shared),
-            self._panel(after, f"{named}: label", full=keys[1], href=line["image"], **shared, marks=drawn))
+            self._panel(after, f"{named}: label", full=keys[1], href=line["image"], **shared,
+                        marks=marks(line), window=window))
         return tag("div", tag("div", *panels, class_="panels"), _caption(line, entry, side), class_="card")
 
     def generated(self, line: dict, defect_number: int, made: np.ndarray, side: int) -> Markup:
@@ -67,24 +67,27 @@ class Pictures:
         return self._panel(pixels, title, size=size, box=entry["box"], side=side, panel_px=ROW_PX,
                            full=f"image {line['index']}", href=line["image"])
 
-    def real(self, crop, side: int) -> Markup:
-        """One panel of a row: a training defect, at the same scale."""
+    def real(self, crop, side: int, original: Path | None) -> Markup:
+        """One panel of a row: a training defect at the same scale; its image is read where its window is too small."""
         height, width = crop.mask.shape
         box = bounds(crop.mask) or (0, 0, width, height)
         pixels = cut(crop.pixels, square_window(box, (width, height), side))
-        title = f"{crop.label}, real, {crop.record}"
-        return self._panel(pixels, title, size=pixels.shape[1::-1], box=None, side=side, panel_px=ROW_PX)
+        if original is not None and pixels.shape[:2] != (side, side):
+            pixels = cut(images.read_image(original), square_window(crop.box, crop.image_size, side))
+        return self._panel(pixels, f"{crop.label}, real, {crop.record}", size=crop.image_size, box=crop.box, side=side,
+                           panel_px=ROW_PX, href=None if original is None else address(original, self.output))
 
     def _panel(self, pixels: np.ndarray, title: str, *, size, box, side: int, panel_px: int, full: str | None = None,
-               href: str | None = None, marks: Markup | None = None) -> Markup:
+               href: str | None = None, marks: Markup | None = None, window=None) -> Markup:
         crisp = panel_px > side
         uri = encode_crop(reduced(shown(pixels, self.white), round(panel_px * 1.5)), lossless=crisp)
         height, width = pixels.shape[:2]
         style = None if height == width == side else f"width:{width / side:.2%};height:{height / side:.2%}"
-        middle = None if box is None else (f"{(box[0] + box[2]) / 2 / size[0]:.3f} "
-                                           f"{(box[1] + box[3]) / 2 / size[1]:.3f}")
+        middle = f"{(box[0] + box[2]) / 2 / size[0]:.3f} {(box[1] + box[3]) / 2 / size[1]:.3f}"
+        drawn = marks and tag("svg", marks, viewBox=f"{window[0]} {window[1]} {width} {height}", style=style,
+                              class_="marks", aria_hidden="true")
         better = pixels.dtype == np.uint8 and (full not in self.page.pictures or full in self.lossy_keys)
-        return tag("a", tag("img", src=uri, alt=title, style=style, class_="crisp" if crisp else None), marks,
+        return tag("a", tag("img", src=uri, alt=title, style=style, class_="crisp" if crisp else None), drawn,
                    class_="zoom", href=href or "#", title=title, data_full=full, data_size=f"{size[0]} {size[1]}",
                    data_middle=middle, data_better=better and href is not None and in_browser(href))
 
@@ -143,12 +146,10 @@ def encode_full(pixels: np.ndarray, share: int) -> tuple[bytes, str]:
     return jpeg, "jpeg"
 
 
-def marks(line: dict, window: tuple[int, int, int, int]) -> Markup:
-    """Labels of the whole image as SVG in its px, seen through the window: made ones, and those it had before."""
-    x1, y1, x2, y2 = window
-    groups = [tag("g", *(_mark(entry) for entry in line[kind]), class_=name)
-              for kind, name in (("carried", "carried"), ("defects", "made")) if line[kind]]
-    return tag("svg", *groups, viewBox=f"{x1} {y1} {x2 - x1} {y2 - y1}", class_="marks", aria_hidden="true")
+def marks(line: dict) -> Markup:
+    """Labels of the whole image as SVG in its px: made ones, and those that it had before."""
+    return joined(tag("g", *(_mark(entry) for entry in line[kind]), class_=name)
+                  for kind, name in (("carried", "carried"), ("defects", "made")) if line[kind])
 
 
 def _mark(entry: dict) -> Markup:
@@ -159,20 +160,20 @@ def _mark(entry: dict) -> Markup:
     mask, x, y = shapes.tight(shapes.rle_to_mask(entry["rle"]), 0, 0)
     step = 1
     fill, edge = fill_path(mask), edge_path(mask)
-    while len(fill) + len(edge) > PATH_LETTERS:
+    while len(fill) + 2 * len(edge) > PATH_LETTERS:
         step *= 2
         coarse = mask[::step, ::step]
         fill, edge = fill_path(coarse), edge_path(coarse)
     placed = f"translate({x} {y})" + (f" scale({step})" if step > 1 else "")
-    return tag("g", frame, tag("g", tag("path", d=fill, class_="fill"), tag("path", d=edge, class_="edge"),
-                               transform=placed))
+    lines = [tag("path", d=path, class_=name) for path, name in ((fill, "fill"), (edge, "rim"), (edge, "edge"))]
+    return tag("g", frame, tag("g", *lines, transform=placed))
 
 
 def _caption(line: dict, entry: dict, side: int) -> Markup:
     x1, y1, x2, y2 = entry["box"]
     scale = CARD_PX / side
     told = [f"image {line['index']}", f"{number(x2 - x1)} × {number(y2 - y1)} px",
-            f"shown at {scale:.0f}×" if scale >= 1 else f"shown at {scale:.2g}×"]
+            f"shown at {scale:.2g}×"]
     told += [f"{name.replace('_', ' ')} {number(value)}" for name, value in sorted(entry.get("figures", {}).items())
              if name == "contrast"]
     origin = f"on {line['source']}" + (f", from {entry['from']}" if entry.get("from") else "")

@@ -21,18 +21,25 @@ from .tally import Defect, Tally, choose, class_names, evenly, read_tally, sizes
 SHEET_IMAGES = 24           # at least this many on the contact sheet, and one a class up to MOST_CARDS
 MOST_CARDS = 40
 ROW_CROPS, ALL_CROPS = 12, 480      # crops in a row; in all rows together
-FIRST, FIGURES = ("contrast", "visibility", "likeness"), 4      # gate figures that are shown first, and how many are
+GATE_FIGURES = {            # what the gate measures, in the order of being shown
+    "contrast": "contrast: mean change in the label, of full scale",
+    "visibility": "visibility: change over the noise seen at its size",
+    "likeness": "likeness: correlation with a training defect",
+    "growth": "growth: side of the label over that of the wanted box",
+    "cover": "cover: share of the window that the label takes"}
 GATE_KINDS = {"real": 0, "kept": 1, "rejected": 4}              # colours
 MEASURED = 400              # real defects that the gate's figures are taken of
 
 
-def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], timings: dict) -> Path:
+def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], timings: dict,
+                 originals: dict[str, Path] | None = None) -> Path:
     """Write `report.html` from `output`/manifest.jsonl and `output`/images, and return its path.
 
     run      data, method, count, seed, config, classes, notes; `command` where the exact one is known
     bank     `crops`: the training defects (label, record, pixels, clean, mask, box, image_size)
     sources  name of a normal image -> its file
     timings  images_per_second, seconds, stages (name -> s), workers, hardware; each may be missing
+    originals  name of a training record -> its file, for more of the picture than a crop holds
 
     Equal runs give equal bytes but for the section "Time".
     """
@@ -42,7 +49,7 @@ def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], tim
                 f"by {run['method']}", over="DefectForge · augmentation report",
                 under=f"from {Path(run['data']).name or run['data']}, seed {run['seed']}")
     page.section("Summary", *summary(content, output))
-    sheet, rows = draw_pictures(content, page, output, sources)
+    sheet, rows = draw_pictures(content, page, output, sources, originals or {})
     page.section("Contact sheet", *sheet)
     page.section("Real and generated", *rows)
     page.section("Distributions", *distributions(content))
@@ -140,14 +147,14 @@ def time_spent(timings: dict) -> list[Markup | None]:
             text(str(timings["hardware"]), note=True) if timings.get("hardware") else None]
 
 
-def draw_pictures(content: Content, page: Page, output: Path,
-                  sources: dict[str, Path]) -> tuple[list[Markup], list[Markup]]:
+def draw_pictures(content: Content, page: Page, output: Path, sources: dict[str, Path],
+                  originals: dict[str, Path]) -> tuple[list[Markup], list[Markup]]:
     """The contact sheet and the rows of crops. Every picture is read once, and only what is shown is kept."""
     tally, classes = content.tally, content.classes
     on_sheet = choose(tally, classes, min(max(SHEET_IMAGES, len(classes)), MOST_CARDS))
     each = max(3, min(ROW_CROPS, ALL_CROPS // (2 * max(len(classes), 1))))
     in_rows = {label: evenly(content.made[label], each) for label in classes}
-    sides = {label: _row_side(content, label) for label in classes}
+    sides = {label: _row_side(content, label, originals) for label in classes}
     real = {label: evenly(content.real[label], each) for label in classes}
     cleans = {}                                             # the picture that was read last, for images that share one
     cards, crops = {}, {}
@@ -163,9 +170,11 @@ def draw_pictures(content: Content, page: Page, output: Path,
         for defect in (defect for row in in_rows.values() for defect in row if defect.index == index):
             crops[defect] = pictures.generated(line, defect.number, made, sides[defect.label])
     pictures = pictures or _pictures(page, output, content, 1)
-    rows = [_class_rows(label, [pictures.real(crop, sides[label]) for crop in real[label]], len(content.real[label]),
-                        [crops[defect] for defect in in_rows[label]], len(content.made[label]), sides[label])
-            for label in classes]
+    rows = []
+    for label in classes:
+        shown = [pictures.real(crop, sides[label], originals.get(crop.record)) for crop in real[label]]
+        rows.append(_class_rows(label, shown, len(content.real[label]), [crops[defect] for defect in in_rows[label]],
+                                len(content.made[label]), sides[label]))
     return _sheet([cards[defect] for defect in on_sheet]), _explained_rows(rows)
 
 
@@ -199,8 +208,11 @@ def _class_rows(label: str, real: list, real_count: int, made: list, made_count:
     return tag("div", heading, *rows, class_="group")
 
 
-def _row_side(content: Content, label: str) -> int:
-    """Side in px of a class's crops: most of its defects fit with room round them; the real windows fill it mostly."""
+def _row_side(content: Content, label: str, originals: dict[str, Path]) -> int:
+    """Side in px of a class's crops: most of its defects fit with room round them.
+
+    Where the real pictures are not at hand, no more than the windows of nearly all real crops fill.
+    """
     real, made = content.real[label], content.made[label]
     extents = [max(crop.box[2] - crop.box[0], crop.box[3] - crop.box[1]) for crop in real]
     extents += [max(d.box[2] - d.box[0], d.box[3] - d.box[1]) for d in made]
@@ -208,9 +220,12 @@ def _row_side(content: Content, label: str) -> int:
         return ROW_PX
     large = float(np.percentile(extents, 75))
     least, wanted = max(1.2 * large, 16), max(2 * large, ROW_PX / 3)
-    held = float(np.percentile([min(crop.mask.shape) for crop in real], 10)) if real else wanted
-    side = int(max(least, min(wanted, held)))
-    return ROW_PX // times(side, ROW_PX) if times(side, ROW_PX) and ROW_PX // times(side, ROW_PX) <= held else side
+    held = [min(crop.mask.shape) for crop in real if crop.record not in originals]
+    held = float(np.percentile(held, 10)) if held else 4 * wanted
+    side = max(least, min(wanted, held))
+    side = min(side, float(np.median([min(crop.image_size) for crop in real] or [min(d.size) for d in made])))
+    factor = times(max(least, 0.7 * side), ROW_PX)
+    return min(ROW_PX // factor, int(max(least, held))) if factor else int(side)
 
 
 def _reasons(content: Content) -> Markup | None:
@@ -246,15 +261,15 @@ def _gate_figures(content: Content) -> list[Markup | None]:
     for crop in evenly(content.crops, MEASURED):
         for name, value in visibility(crop.clean, crop.pixels, crop.mask).items():
             real.setdefault(name, []).append(value)
-    names = sorted({*tally.kept, *tally.refused}, key=lambda name: (FIRST + (name,)).index(name))
+    found = {*tally.kept, *tally.refused}
     plots = []
-    for name in names[:FIGURES]:
+    for name in [*(name for name in GATE_FIGURES if name in found), *sorted(found - set(GATE_FIGURES))]:
         series = {"real": real.get(name, []), "kept": tally.kept.get(name, []), "rejected": tally.refused.get(name, [])}
         held = {key: values for key, values in series.items() if values}
         low, high = min(map(min, held.values())), max(map(max, held.values()))
-        plot = histogram(held, name.replace("_", " "), kinds=[GATE_KINDS[key] for key in held],
+        plot = histogram(held, GATE_FIGURES.get(name, name), kinds=[GATE_KINDS[key] for key in held],
                          log=low > 0 and high > 50 * low)
-        plots.append(figure(plot, f"Gate: {name.replace('_', ' ')}",
+        plots.append(figure(plot, f"Gate: {name}",
                             f"Share of the {', of the '.join(held)} defects in each bin."))
     return plots
 

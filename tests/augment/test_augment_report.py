@@ -85,11 +85,12 @@ class Run:
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines)
         (self.folder / "manifest.jsonl").write_text(lines, encoding="utf-8")
 
-    def report(self, **timings) -> str:
+    def report(self, originals=None, **timings) -> str:
         run = {"data": "sets/<my> data", "method": "copypaste", "count": len(self.lines), "seed": 5,
                "config": {"scale": [0.5, 2], "data": Path("x")}, "classes": self.classes, "notes": ["rule <off>"],
                "counts": {}}
-        path = write_report(self.folder, run=run, bank=self.bank, sources=self.sources, timings={**TIMINGS, **timings})
+        path = write_report(self.folder, run=run, bank=self.bank, sources=self.sources, timings={**TIMINGS, **timings},
+                            originals=originals)
         assert path == self.folder / "report.html"
         return path.read_text(encoding="utf-8")
 
@@ -210,7 +211,25 @@ def test_large_pictures_keep_the_page_small(tmp_path):
 def test_a_defect_larger_than_its_image_and_a_tiny_one(tmp_path):
     for name, options in {"large": {"size": (20, 40), "extent": 100}, "tiny": {"extent": 1}}.items():
         run = Run(tmp_path / name, count=2, **options)
-        checked(run.report(), run.folder)
+        found = checked(run.report(), run.folder)
+        pictures = {attributes.get("alt"): attributes.get("style") for _, attributes in found.attributes}
+        drawn = [attributes.get("style") for _, attributes in found.attributes if attributes.get("class") == "marks"]
+        assert drawn == [pictures["spur, image 0: label"], pictures["pit, image 1: label"]]     # laid on exactly
+
+
+def test_real_pictures_lend_what_the_crops_lack(tmp_path):
+    run = Run(tmp_path / "out", classes=["spur"], count=1)
+    original = tmp_path / "original.png"
+    whole = run.bank.crops[0]
+    images.write_image(original, whole.pixels)
+    x1, y1, x2, y2 = whole.box
+    small = {name: getattr(whole, name)[y1:y2, x1:x2] for name in ("pixels", "clean", "mask")}
+    run.bank.crops = [SimpleNamespace(**{**vars(whole), **small})]
+    for originals, expected in ((None, (9, 9)), ({"real/0": original}, (32, 32))):
+        found = checked(run.report(originals), run.folder)
+        shown = next(attributes["src"] for _, attributes in found.attributes
+                     if attributes.get("alt") == "spur, real, real/0")
+        assert decoded(shown).shape[:2] == expected
 
 
 def test_labels_that_were_there_before_are_drawn_apart(tmp_path):
