@@ -225,7 +225,7 @@ def test_real_pictures_lend_what_the_crops_lack(tmp_path):
     x1, y1, x2, y2 = whole.box
     small = {name: getattr(whole, name)[y1:y2, x1:x2] for name in ("pixels", "clean", "mask")}
     run.bank.crops = [SimpleNamespace(**{**vars(whole), **small})]
-    for originals, expected in ((None, (9, 9)), ({"real/0": original}, (32, 32))):
+    for originals, expected in ((None, (9, 9)), ({"real/0": original}, (24, 24))):
         found = checked(run.report(originals), run.folder)
         shown = next(attributes["src"] for _, attributes in found.attributes
                      if attributes.get("alt") == "spur, real, real/0")
