@@ -149,6 +149,14 @@ def test_defects_of_a_class_that_only_one_group_has_are_for_learning():
     assert splits.split(dataset, prints=prints_of(dataset)).groups["lone"] == "train"
 
 
+def test_the_only_holder_of_a_class_is_not_moved_away_from_learning():
+    dataset = made(record("a", "spot crack"), record("b", "spot"), record("c", "spot"))
+    for seed in range(8):
+        found = splits.split(dataset, seed=seed, prints=prints_of(dataset)).groups
+        assert found["a"] == "train"
+        assert set(found.values()) == set(splits.NAMES)
+
+
 def test_three_groups_with_defects_are_one_for_each_share():
     for good in (0, 20):
         dataset = made(record("a", "spot"), record("b", "spot spot spot"), record("c", "crack"),
@@ -195,11 +203,11 @@ def test_a_set_that_parts_its_own_groups_is_left_as_it_is():
 def test_a_renamed_image_keeps_its_place():
     dataset = made(*(record(f"r{k:02d}", "spot") for k in range(20)))
     old = splits.split(dataset, prints=prints_of(dataset))
-    test = next(group for group, place in old.groups.items() if place == "test")
-    renamed = made(*(replace(one, name="new", image=Path("new")) if one.name == test else one
-                     for one in dataset.records))
-    new = splits.split(renamed, previous=old, prints=prints_of(renamed, same={"new": test}))
-    assert new.groups["new"] == "test"
+    for group, place in old.groups.items():
+        renamed = made(*(replace(one, name="new", image=Path("new")) if one.name == group else one
+                         for one in dataset.records))
+        new = splits.split(renamed, previous=old, prints=prints_of(renamed, same={"new": group}))
+        assert new.groups["new"] == place
 
 
 def test_a_new_image_joins_the_group_that_it_copies():

@@ -190,7 +190,10 @@ def test_rings_that_an_interpolated_label_image_leaves(records):
     bold = replace(ringed, instances=(ringed.instances[0], masked(cv2.dilate(
         rim.astype(np.uint8), np.ones((3, 3))).astype(bool) & ~blob & (np.arange(96)[:, None] > 45), "spot")))
     own = replace(ringed, instances=(ringed.instances[0], masked(rim, "scratch")))
-    for fine in (apart, bold, own):
+    thin = np.zeros_like(blob)
+    thin[28:29, 30:80] = True
+    equal = replace(ringed, instances=(masked(thin, "scratch"), masked(rim & (np.arange(96)[:, None] < 40), "spot")))
+    for fine in (apart, bold, own, equal):
         assert codes(verify.check(made([fine, *records[1:]]))) == set()
 
 
@@ -244,6 +247,9 @@ def test_the_summary_counts_what_is_there(records):
     area = shapes.instance_mask(parted[1].instances[0], SIZE).sum()
     assert test["classes"]["spot"]["area_px"]["50"] == area
     assert sum(whole["sqrt_area_px"]["counts"]) == 11
+    assert whole["at_border"] == 0
+    edged = replace(parted[0], instances=(boxed("spot", 90, 10, 112, 30), boxed("spot", 50, 40, 80, 60)))
+    assert summarise(verify.check(made([edged]), decode=False))["splits"]["all"]["at_border"] == 0.5
     assert len(summary["hashes"]) == 8
     pixels = np.stack([images.read_image(record.image) for record in parted]) / 255
     np.testing.assert_allclose(whole["pixels"]["mean"], pixels.mean((0, 1, 2)), atol=1e-4)
