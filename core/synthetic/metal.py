@@ -33,7 +33,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
          noise_sigma: tuple[float, float] = (0.006, 0.022)) -> Sample:
     """Draw one picture of `size` (w, h) px.
 
-    defects       number of defects; None draws 1 to 4 (or what `counts` says), 0 gives a good part
+    defects       number of defects; None draws 1 to 4 (or what `counts` says) as far as there is room, 0 gives a good part
     style         one of metal_surfaces.STYLES; None draws one
     classes       which defects may appear
     counts        fewest and most of each class, instead of a free mix: {"scratch": (0, 4), "stain": (0, 3)}
@@ -53,7 +53,11 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     camera = rng.spawn(1)[0]
     scene, drawn = surface.light.copy(), []
     for label in labels:
-        drawn.append(_add(rng, scene, surface, label, drawn))
+        defect = _add(rng, scene, surface, label, drawn)
+        if defect is None and (defects is not None or not drawn):
+            raise ConfigError(f"metal: no room for another defect, got {len(drawn) + 1} on {size[0]}x{size[1]} px. "
+                              "Ask for fewer defects or a larger size")
+        drawn += [defect] if defect else []
     tint = surface.tint if tinted else np.ones(3, np.float32)
     blur, grain = camera.uniform(*blur_sigma_px), camera.uniform(*noise_sigma)
     static = camera.standard_normal((size[1], size[0], 3 if tinted else 1), np.float32)
@@ -79,8 +83,9 @@ def _labels(rng: np.random.Generator, defects: int | None, classes: Sequence[str
     return sorted(labels, key=("stain", "wrinkle", "scratch", "crack", "pit").index)
 
 
-def _add(rng: np.random.Generator, scene: np.ndarray, surface: Surface, label: str, others: list[Defect]) -> Defect:
-    """Draw one defect into `scene` where it shows and hardly touches the others."""
+def _add(rng: np.random.Generator, scene: np.ndarray, surface: Surface, label: str,
+         others: list[Defect]) -> Defect | None:
+    """Draw one defect into `scene` where it shows and hardly touches the others; None where there is no such place."""
     height, width = scene.shape
     taken = np.any([other.mask for other in others], axis=0) if others else None
     low, high, over = CONTRAST[label]
@@ -107,8 +112,7 @@ def _add(rng: np.random.Generator, scene: np.ndarray, surface: Surface, label: s
             whole = np.zeros(scene.shape, bool)
             whole[window] = mask
             return Defect(label=label, mask=whole)
-    raise ConfigError(f"metal: no room for another defect, got {len(others) + 1} on {width}x{height} px. "
-                      "Ask for fewer defects or a larger size")
+    return None
 
 
 def _lay(before: np.ndarray, change: np.ndarray, label: str, base: float) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
          classes: Sequence[str] = CLASSES, patch: int | None = None, good_share: float = 0.0) -> Sample:
     """Draw one ring in a frame of `size` (w, h) px, grey (equal channels).
 
-    defects     number of defects in the picture; None draws 1 to 3, 0 gives a good part
+    defects     number of defects in the picture; None draws 1 to 3 as far as there is room, 0 gives a good part
     classes     which defects may appear
     patch       side in px: draw only a square cut at the ring; its twin is that piece of the frame's twin
     good_share  probability that a picture has no defect, where `defects` is None
@@ -53,12 +53,17 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         corner = np.round(ring_place(ring, at, 0) - patch * (0.5 + jitter)).astype(int)
         x, y = np.clip(corner, 0, np.array(size) - patch)
         window = (int(x), int(y), patch, patch)
-    if defects is None:
-        defects = 0 if rng.random() < good_share else int(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
+    wanted = defects
+    if wanted is None:
+        wanted = 0 if rng.random() < good_share else int(rng.choice([1, 2, 3], p=[0.6, 0.28, 0.12]))
     clean = photograph(ring, window)
     image, drawn = clean.copy(), []
-    for _ in range(defects):
-        drawn.append(_add(rng, ring, window, image, str(rng.choice(list(classes))), drawn))
+    for _ in range(wanted):
+        defect = _add(rng, ring, window, image, str(rng.choice(list(classes))), drawn)
+        if defect is None and (defects is not None or not drawn):
+            raise ConfigError(f"oring: no room for another defect, got {len(drawn) + 1} on {window[2]}x{window[3]} px. "
+                              "Ask for fewer defects or a larger size")
+        drawn += [defect] if defect else []
     return Sample(image=_grey(image), clean=_grey(clean), defects=tuple(drawn))
 
 
@@ -174,8 +179,8 @@ ACROSS = {"tear": (-0.85, 0.85), "pit": (-0.82, 0.82)}      # where on the cord;
 
 
 def _add(rng: np.random.Generator, ring: Ring, window: Window, image: np.ndarray, label: str,
-         others: list[Defect]) -> Defect:
-    """Draw one defect into `image`, where it shows and touches no other."""
+         others: list[Defect]) -> Defect | None:
+    """Draw one defect into `image`, where it shows and touches no other; None where there is no such place."""
     for attempt in range(TRIES):
         place = _pick_place(rng, ring, window, label)
         half = int({"tear": 1.5, "pit": 0.4, "flash": 2.2, "missing_material": 1.6}[label] * ring.section) + 60
@@ -200,8 +205,7 @@ def _add(rng: np.random.Generator, ring: Ring, window: Window, image: np.ndarray
         whole = np.zeros(image.shape, bool)
         whole[seen] = mask[inner]
         return Defect(label=label, mask=whole)
-    raise ConfigError(f"oring: no room for another defect, got {len(others) + 1} on {window[2]}x{window[3]} px. "
-                      "Ask for fewer defects or a larger size")
+    return None
 
 
 def _contrast(before: np.ndarray, delta: np.ndarray, mask: np.ndarray) -> float:
