@@ -2,13 +2,12 @@
 import cv2
 import numpy as np
 
-SMOOTHING_SIGMA_PX = 0.5
+SMOOTHING_SIGMAS_PX = 0.5, 1.2  # usual; where grain differs all over the support (an inpainted twin, a whole box)
 OTSU_SHARE = 0.65               # of Otsu's threshold: a defect's soft rim belongs to it
 LOWEST_THRESHOLD = 12 / 255
 SMALLEST_AREA_PX = 9
 LEAST_ALPHA = 0.7               # of the largest alpha: what is mostly the normal image is not the defect
-QUIET_SHARE, NOISY = 0.45, 0.2  # so much of the support lies below the threshold, and so near it: grain that differs
-NOISY_SIGMA_PX = 1.2
+OFF_SHARE, NOISY = 0.15, 0.1    # so much of the support lies off the defect, and yet changed so much of the threshold
 CLOSING_PART = 12               # gaps up to about a twelfth of the extent are closed, LARGEST_CLOSING_PX at most
 LARGEST_CLOSING_PX = 4
 
@@ -51,14 +50,13 @@ def otsu(values: np.ndarray, bins: int = 256) -> float:
 def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Threshold, tidy and fill. Smoothed before the magnitude is taken: grain that differs averages out."""
     support = alpha >= LEAST_ALPHA * alpha.max()
-    smooth = np.abs(cv2.GaussianBlur(change, (0, 0), SMOOTHING_SIGMA_PX)).max(axis=2)
-    threshold = otsu(smooth[alpha > 0])
-    quiet = smooth[support & (smooth < threshold)]
-    if len(quiet) > QUIET_SHARE * support.sum() and np.median(quiet) > NOISY * threshold:
-        smooth = np.abs(cv2.GaussianBlur(change, (0, 0), NOISY_SIGMA_PX)).max(axis=2)
-        found = (smooth > max(otsu(smooth[alpha > 0]), LOWEST_THRESHOLD)) & support
-    else:
-        found = (smooth > max(OTSU_SHARE * threshold, LOWEST_THRESHOLD)) & support
+    fine, coarse = (np.abs(cv2.GaussianBlur(change, (0, 0), sigma)).max(axis=2) for sigma in SMOOTHING_SIGMAS_PX)
+    threshold = otsu(fine[alpha > 0])
+    found = coarse > max(otsu(coarse[alpha > 0]), LOWEST_THRESHOLD)
+    off = fine[support & ~(cv2.dilate(found.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)]
+    if len(off) < OFF_SHARE * support.sum() or np.median(off) < NOISY * threshold:
+        found = fine > max(OTSU_SHARE * threshold, LOWEST_THRESHOLD)
+    found &= support
     found = _closed(found, float(found.sum())) & support
     count, components, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
     kept = stats[:, cv2.CC_STAT_AREA] >= SMALLEST_AREA_PX
