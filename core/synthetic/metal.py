@@ -33,7 +33,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
          noise_sigma: tuple[float, float] = (0.006, 0.022)) -> Sample:
     """Draw one picture of `size` (w, h) px.
 
-    defects       number of defects; None draws 1 to 4 (or what `counts` says) as far as there is room, 0 gives a good part
+    defects       number of defects; None draws 1 to 4 (or what `counts` says) if there is room, 0 gives a good part
     style         one of metal_surfaces.STYLES; None draws one
     classes       which defects may appear
     counts        fewest and most of each class, instead of a free mix: {"scratch": (0, 4), "stain": (0, 3)}
