@@ -137,7 +137,7 @@ def _bite_borders(rng, layer: np.ndarray) -> None:
 def _rough(rng, size, layer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The etched cover 0..1 with its uneven border, and the darker rim along it 0..1."""
     soft = blurred(layer.astype(np.float32) / 255, 1.3)
-    uneven = rng.uniform(0.10, 0.30) * soft * (1 - soft) * 4
+    uneven = rng.uniform(0.07, 0.22) * soft * (1 - soft) * 4
     soft += uneven * (smooth_noise(rng, size, 2.4) + 0.4 * smooth_noise(rng, size, 12))
     cover = np.clip((soft - 0.5) * 2.6 + 0.5, 0, 1)
     rim = cover * (1 - np.clip((blurred(cover, rng.uniform(1.4, 2.8)) - 0.5) * 2, 0, 1))

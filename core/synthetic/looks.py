@@ -7,12 +7,12 @@ import numpy as np
 MASKS = (
     ("green", 0.74, ((2, 42, 7), (6, 72, 14), (7, 95, 22))),
     ("bright green", 0.10, ((10, 62, 34), (20, 92, 52), (38, 138, 72))),
-    ("blue", 0.05, ((6, 22, 74), (10, 34, 98), (22, 62, 150))),
+    ("blue", 0.05, ((8, 20, 56), (12, 32, 76), (24, 58, 116))),
     ("red", 0.04, ((78, 8, 10), (104, 14, 16), (158, 30, 28))),
     ("black", 0.035, ((16, 17, 19), (22, 23, 25), (42, 42, 44))),
     ("yellow", 0.035, ((140, 112, 34), (164, 134, 50), (196, 158, 62))),
 )
-FINISHES = (("tin", 0.90, (156, 145, 141)), ("gold", 0.06, (206, 172, 88)), ("copper", 0.04, (190, 122, 84)))
+FINISHES = (("tin", 0.90, (152, 140, 133)), ("gold", 0.06, (206, 172, 88)), ("copper", 0.04, (190, 122, 84)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def draw_look(rng: np.random.Generator, rules) -> Look:
     _, _, mask = MASKS[rng.choice(len(MASKS), p=[chance for _, chance, _ in MASKS])]
     finish, _, tin = FINISHES[rng.choice(len(FINISHES), p=[chance for _, chance, _ in FINISHES])]
     exposure = float(np.exp(rng.normal(0, 0.13)))
-    tint = rng.normal(1, 0.05, 3)
+    tint = rng.normal(1, 0.06, 3)
     channel, bare, copper = (np.array(colour) * exposure * tint for colour in mask)
     bare = channel + (bare - channel) * rng.uniform(0.3, 1)
     copper = channel + (copper - channel) * rng.uniform(0.85, 1.15)

@@ -92,7 +92,7 @@ def _ring(solder: Solder, drilled: bool) -> tuple[np.ndarray, np.ndarray]:
     turn = np.arctan2(v, u) - solder.light + 0.3 * solder.coarse
     facing = np.cos(turn)
     shade = 0.80 + 0.22 * facing * (1 - 2 * ring) + 0.08 * solder.coarse
-    shade -= 0.34 * ring ** 2 * (0.75 - 0.5 * np.cos(2 * turn + solder.phase))
+    shade -= 0.42 * ring ** 2 * (0.75 - 0.5 * np.cos(2 * turn + solder.phase))
     shade += 0.9 * _lobe(ring, 0.22, 0.16) * _lobe(1 - facing, 0, 0.25)
     shade *= 1 - 0.35 * np.clip(1.2 - inside, 0, 1)
     colour = _metal(solder, shade)
