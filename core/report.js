@@ -17,7 +17,7 @@
     byId("viewer-caption").textContent = link.title;
     original.hidden = !href;
     if (href) original.href = href;
-    if (href && link.dataset.better) fetchOriginal(link, href, width, height);
+    if (href && "better" in link.dataset) fetchOriginal(link, href, width, height);
   }
 
   function setPicture(source, width, height) {
