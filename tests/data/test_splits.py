@@ -200,14 +200,14 @@ def test_a_set_that_parts_its_own_groups_is_left_as_it_is():
     assert [one.split for one in parted.records] == ["train", "test"]
 
 
-def test_a_renamed_image_keeps_its_place():
+def test_renamed_images_keep_their_places():
     dataset = made(*(record(f"r{k:02d}", "spot") for k in range(20)))
     old = splits.split(dataset, prints=prints_of(dataset))
-    for group, place in old.groups.items():
-        renamed = made(*(replace(one, name="new", image=Path("new")) if one.name == group else one
-                         for one in dataset.records))
-        new = splits.split(renamed, previous=old, prints=prints_of(renamed, same={"new": group}))
-        assert new.groups["new"] == place
+    renamed = made(*(replace(one, name=f"new {one.name}", image=Path(f"new {one.name}")) for one in dataset.records))
+    known = prints_of(dataset)
+    prints = {one.image: known[Path(one.name[4:])] for one in renamed.records}
+    new = splits.split(renamed, previous=old, prints=prints)
+    assert {group: new.groups[f"new {group}"] for group in old.groups} == old.groups
 
 
 def test_a_new_image_joins_the_group_that_it_copies():
