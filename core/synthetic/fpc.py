@@ -18,6 +18,7 @@ CLASSES = ("exposed_copper",)
 SIZE = (224, 224)
 LEAST_PX = 64
 LEAST_AREA_PX = 20
+CRUMB_PX = 6                                  # smaller parts of a spot are not labelled
 CIRCUITS = 10                                 # drawn until one has room for a defect
 REACH_PX = 8
 COVER = 0.25                                  # from this share on a pixel counts as defect
@@ -50,7 +51,7 @@ def _with_spots(rng: np.random.Generator, circuit: Circuit, wanted: int) -> tupl
         spot = draw_spot(rng, circuit) if len(found) < wanted else None
         if spot is None:
             continue
-        mask = spot.cover(taken.shape) >= COVER
+        mask = _without_crumbs(spot.cover(taken.shape) >= COVER)
         grown = cv2.dilate(mask.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
         if np.count_nonzero(mask) < LEAST_AREA_PX or (grown & taken).any():
             continue
@@ -58,3 +59,10 @@ def _with_spots(rng: np.random.Generator, circuit: Circuit, wanted: int) -> tupl
         spot.paint(colour)
         found.append(Defect(label=CLASSES[0], mask=mask))
     return colour, found
+
+
+def _without_crumbs(mask: np.ndarray) -> np.ndarray:
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    kept = stats[:, cv2.CC_STAT_AREA] >= CRUMB_PX
+    kept[0] = False
+    return kept[parts] if count > 2 else mask

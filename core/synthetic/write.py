@@ -58,7 +58,7 @@ def make_set(recipe: Recipe, folder: Path, write: Sequence[str] = ("coco",), *, 
 def draw_picture(recipe: Recipe, folder: Path, index: int) -> dict:
     """Draw picture `index`, write it and its twin; its manifest line."""
     name = f"{recipe.kind}_{index:05d}.png"
-    good = "defects" not in recipe.options and rng(recipe.seed, index, 1).random() < recipe.good_share
+    good = rng(recipe.seed, index, 1).random() < recipe.good_share
     options = {**recipe.options, "defects": 0} if good else recipe.options
     sample = make(recipe.kind, recipe.seed, index, recipe.size, **options)
     images.write_image(folder / "images" / name, sample.image)

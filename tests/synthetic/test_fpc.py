@@ -45,6 +45,13 @@ def test_spots_are_reddish_and_darker_than_the_gold(samples):
             assert after[0] > 1.15 * after[1]
 
 
+def test_a_mask_has_no_crumbs(samples):
+    for sample in samples:
+        for defect in sample.defects:
+            *_, stats, _ = cv2.connectedComponentsWithStats(defect.mask.astype(np.uint8), connectivity=8)
+            assert stats[1:, cv2.CC_STAT_AREA].min() >= 6
+
+
 def test_spots_keep_apart(samples):
     for sample in samples:
         assert max(sum(defect.mask.astype(int) for defect in sample.defects).flat) == 1
