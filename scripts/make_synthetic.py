@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
                       "midg, deeppcb")
     made.add_argument("--size", metavar="WxH", help="px; the kind's own where not given")
     made.add_argument("--good", type=float, default=0.3, metavar="SHARE", help="share without a defect (default: 0.3)")
-    made.add_argument("--defects", type=int, metavar="N", help="defects in a picture that is not good; 0 makes good ones alone")
+    made.add_argument("--defects", type=int, metavar="N",
+                      help="defects in a picture that is not good (0: all are good)")
     made.add_argument("--style", help="pcb: colour (default) or binary; metal: one surface instead of all")
     made.add_argument("--patch", type=int, metavar="PX", help="oring: a square cut at the ring instead of the frame")
     made.add_argument("--classes", metavar="A,B", help="metal, oring: defects to draw")
