@@ -124,7 +124,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence], *, total: Sequence | 
 
     Every row begins with its name.
     """
-    numeric = [any(isinstance(row[k], (int, float)) for row in rows) for k in range(len(header))]
+    numeric = [k > 0 and not any(isinstance(row[k], str) for row in rows) for k in range(len(header))]
     head = tag("tr", *(tag("th", name, scope="col", class_="n" if is_number else None)
                        for name, is_number in zip(header, numeric)))
     body = tag("tbody", *(tag("tr", *_cells(row, numeric)) for row in rows))

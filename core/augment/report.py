@@ -175,7 +175,8 @@ def draw_pictures(content: Content, page: Page, output: Path, sources: dict[str,
         shown = [pictures.real(crop, sides[label], originals.get(crop.record)) for crop in real[label]]
         rows.append(_class_rows(label, shown, len(content.real[label]), [crops[defect] for defect in in_rows[label]],
                                 len(content.made[label]), sides[label]))
-    return _sheet([cards[defect] for defect in on_sheet]), _explained_rows(rows)
+    few = all(len(found) <= ROW_CROPS // 2 for found in [*real.values(), *in_rows.values()])
+    return _sheet([cards[defect] for defect in on_sheet]), _explained_rows(rows, few)
 
 
 def _pictures(page: Page, output: Path, content: Content, cards: int, *samples: np.ndarray) -> Pictures:
@@ -192,9 +193,10 @@ def _sheet(cards: list[Markup]) -> list[Markup]:
                  "and Escape closes.", note=True), tag("div", *cards, class_="sheet")]
 
 
-def _explained_rows(rows: list[Markup]) -> list[Markup]:
+def _explained_rows(rows: list[Markup], few: bool) -> list[Markup]:
     return [text("Real training defects above, generated ones below, chosen evenly over the set. Within a class all "
-                 "have the same scale.", note=True), *rows]
+                 "have the same scale.", note=True),
+            tag("div", *rows, class_="pairs" if few and len(rows) > 1 else None)]
 
 
 def _class_rows(label: str, real: list, real_count: int, made: list, made_count: int, side: int) -> Markup:
