@@ -8,7 +8,8 @@ from types import ModuleType
 from ...errors import ConfigError, DataError, did_you_mean
 from ..records import Dataset
 
-# Name -> module with LAYOUT (one line for --help and errors), fits(root), read(root, ...), write(dataset, root, ...).
+# Name -> module with LAYOUT (one line for --help and errors), HOLDS (what it has a place for beside boxes and classes),
+# fits(root), read(root, ...) and write(dataset, root, ...).
 FORMATS: dict[str, ModuleType] = {name: import_module(f".{name}", __name__) for name in (
     "midg", "deeppcb", "yolo", "coco", "voc", "labelme", "masks", "good")}
 
@@ -30,7 +31,10 @@ def read(root: Path, format: str = "auto", *, unlabelled: str = "skip", classes:
     root = Path(root)
     if unlabelled not in UNLABELLED:
         raise ConfigError(f"unlabelled: no such choice, got '{unlabelled}'. One of {', '.join(UNLABELLED)}")
-    module = _module(detect(root) if format == "auto" else format, root)
+    if format != "auto":
+        check_format(format)
+    _check_folder(root)
+    module = FORMATS[detect(root) if format == "auto" else format]
     _check_options(module.read, options)
     return module.read(root, unlabelled=unlabelled, classes=classes, **options)
 
@@ -60,11 +64,26 @@ def write(dataset: Dataset, root: Path, format: str, *, images: str = "copy", **
     OutputError: the folder cannot be written.
     """
     root = Path(root)
-    module = _module(format, root, "write")
+    module = check_format(format)
     if images not in ("copy", "keep"):
         raise ConfigError(f"images: no such choice, got '{images}'. One of copy, keep")
     _check_options(module.write, options)
     module.write(dataset, root, images=images, **options)
+
+
+def losses(dataset: Dataset, format: str) -> list[str]:
+    """What a data set holds that a format has no place for, one line each, for the user."""
+    instances = [instance for record in dataset.records for instance in record.instances]
+    held = {
+        "defects": (len(instances), "defects have no place at all"),
+        "shapes": (sum(item.has_shape for item in instances), "defects have a shape and become boxes"),
+        "ignore": (sum(item.ignore for item in instances), "defects are to be ignored and are left out"),
+        "good": (len(dataset.good), "good images are left out"),
+        "unlabelled": (sum(not record.verified for record in dataset.records), "unlabelled images are left out"),
+        "clean": (sum(record.clean is not None for record in dataset.records), "defect-free twins are left out"),
+    }
+    places = (*check_format(format).HOLDS, *(["defects"] if format != "good" else []))
+    return [f"{format}: {count} {what}" for key, (count, what) in held.items() if count and key not in places]
 
 
 def layouts() -> str:
@@ -72,12 +91,11 @@ def layouts() -> str:
     return "\n".join(f"  {name:<8} {module.LAYOUT}" for name, module in FORMATS.items())
 
 
-def _module(name: str, root: Path, action: str = "read") -> ModuleType:
+def check_format(name: str) -> ModuleType:
+    """The module of a format. ConfigError: there is none of that name."""
     if name not in FORMATS:
         raise ConfigError(f"--format: no such format, got '{name}'. {did_you_mean(name, FORMATS)}"
                           f"One of {', '.join(FORMATS)}")
-    if action == "read":
-        _check_folder(root)
     return FORMATS[name]
 
 

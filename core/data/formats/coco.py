@@ -22,6 +22,7 @@ from .reading import Reading, files_under, first, stem
 from .writing import copy, place_images, write_whole
 
 LAYOUT = "annotations.json or annotations/*.json with images, annotations and categories; images/X.jpg"
+HOLDS = ("shapes", "clean", "good", "ignore", "unlabelled")
 HEAD_CHARACTERS = 65536
 MOST_FILES = 50                         # a folder with more JSON files than that holds one an image
 MOST_CORNERS = 1000                     # a shape of more is written as run-length code, which is shorter then

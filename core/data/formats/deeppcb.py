@@ -17,14 +17,14 @@ from .reading import Reading, class_list, files_under, subfolder, with_suffix
 from .writing import copy, write_class_list, write_index, write_text
 
 LAYOUT = "PCBData/GROUP/NAME/ID_test.jpg with ID_temp.jpg beside it, boxes in GROUP/NAME_not/ID.txt"
+HOLDS = ("clean", "good")
 CLASSES = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 LISTS = {"trainval.txt": "train", "train.txt": "train", "val.txt": "val", "test.txt": "test"}
 
 
 def fits(root: Path) -> bool:
-    """Whether there are annotations in a folder NAME_not beside a folder NAME, no deeper than three folders down."""
-    return any(path.with_name(path.name[:-4]).is_dir()
-               for pattern in ("*_not", "*/*_not", "*/*/*_not") for path in root.glob(pattern))
+    """Whether there is a folder NAME_not, of annotations, beside a folder NAME."""
+    return any(path.with_name(path.name[:-4]).is_dir() for path in root.rglob("*_not"))
 
 
 def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None = None) -> Dataset:

@@ -10,6 +10,7 @@ from .reading import Reading, files_under, stem
 from .writing import copy
 
 LAYOUT = "images of good parts and nothing else, in any folders"
+HOLDS = ("good",)
 LABELS = (".json", ".xml", ".txt", ".csv", ".yaml", ".yml")
 SPOKEN = re.compile(r"(readme|license|licence|manifest|index|classes|notes?)\b", re.IGNORECASE)
 LABEL_FOLDERS = re.compile(r"(masks?\d*|labels?|annotations?|ground_?truth|inpaint\d*|defects?|bad|.*_not)$", re.I)

@@ -37,6 +37,7 @@ class Index:
 
     def __init__(self, root: Path):
         self.rows: dict[Path, dict[str, str]] = {}
+        self.resolved: dict[Path, Path] = {}                # folder -> itself without links
         for folder in (root, *root.resolve().parents[:2]):
             if (folder / "index.csv").is_file():
                 self.folder = folder.resolve()
@@ -45,7 +46,11 @@ class Index:
 
     def row(self, image: Path) -> dict[str, str]:
         """What the index says of an image: column -> value; {} where it says nothing."""
-        return self.rows.get(image.resolve(), {}) if self.rows else {}
+        if not self.rows:
+            return {}
+        if image.parent not in self.resolved:
+            self.resolved[image.parent] = image.parent.resolve()
+        return self.rows.get(self.resolved[image.parent] / image.name, {})
 
     def _read(self, path: Path) -> None:
         try:

@@ -22,6 +22,7 @@ from .reading import Reading, class_list, files_under, stem, subfolder, with_suf
 from .writing import place_images, write_class_list, write_index, write_text
 
 LAYOUT = "images/X.jpg and labels/X.json (or data and label, or side by side), one labelme JSON an image"
+HOLDS = ("shapes", "good", "ignore", "unlabelled")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "data", "imgs", "img"), ("labels", "label", "annotations", "json", "jsons")
 HEAD_BYTES = 65536
 FOREIGN = {"COCO": ("images", "annotations"), "VIA": ("_via_img_metadata",), "VIA (regions)": ("regions",),

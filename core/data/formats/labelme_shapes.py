@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...errors import did_you_mean
 from ..records import Instance
-from ..shapes import Crop, box_ring, crop_instance, polygons_crop, ring_area, tight
+from ..shapes import Crop, box_ring, crop_instance, instance_crop, polygons_crop, ring_area, tight
 from .reading import Reading
 
 LEAST_POINTS = {"polygon": 1, "rectangle": 2, "oriented_rectangle": 3, "rotation": 3, "circle": 2, "line": 1,
@@ -28,14 +28,17 @@ class Pens:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """One shape: its pixels, and its rings or box where it is nothing but these."""
+    """One shape: its rings or its box where it is nothing but these, else its pixels."""
     label: str
-    crop: Crop
+    pixels: Crop | None = None
     rings: tuple[np.ndarray, ...] | None = None
     box: tuple[float, float, float, float] | None = None
     group: object = None
     hole: bool = False
     ignore: bool = False
+
+    def crop(self, size: tuple[int, int]) -> Crop:
+        return self.pixels or polygons_crop(self.rings or (box_ring(self.box),), size)
 
 
 def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Reading, pens: Pens) -> list[Instance]:
@@ -46,16 +49,14 @@ def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Re
         if part is not None:
             key = number if part.group is None else (part.label, part.group)
             groups.setdefault(key, []).append(part)
-    found: list[tuple[Instance, Crop]] = []
+    found: list[Instance] = []
     for parts in groups.values():
-        united = _united(parts, size, where, reading)
-        if united is None:
-            continue
-        if any(_same(united, other) for other in found):
+        instance = _united(parts, size, where, reading)
+        if instance is not None and any(_same(instance, other, size) for other in found):
             reading.counts["shapes were drawn twice and taken once"] += 1
-        else:
-            found.append(united)
-    return [instance for instance, _ in found]
+        elif instance is not None:
+            found.append(instance)
+    return found
 
 
 def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pens: Pens) -> _Part | None:
@@ -84,62 +85,59 @@ def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pe
 
 def _drawn(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int], where: str, reading: Reading, pens: Pens,
            ) -> dict | None:
-    """The fields `crop`, `rings` and `box` of a shape; None, and a problem or a note, where it has no pixel."""
-    fields: dict = {}
+    """The field `pixels`, `rings` or `box` of a shape; None, and a problem or a note, where it has no pixel."""
+    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
+    drawn: dict = {}
     if kind == "mask":
         crop = _png_crop(shape.get("mask"), points, size, where, reading)
         if crop is None:
             return None
-    elif kind == "rectangle" and points.min(0)[0] < points.max(0)[0] and points.min(0)[1] < points.max(0)[1]:
-        box = (*points.min(0).tolist(), *points.max(0).tolist())
-        crop, fields = polygons_crop((box_ring(box),), size), {"box": box}
+    elif kind == "rectangle" and x1 < x2 and y1 < y2:
+        drawn, crop = {"box": (x1, y1, x2, y2)}, polygons_crop((box_ring((x1, y1, x2, y2)),), size)
     elif kind in ("polygon", "oriented_rectangle", "rotation") and ring_area(points):
         ring = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
-        crop, fields = polygons_crop((ring,), size), {"rings": (ring,)}
+        drawn = {"rings": (ring,)}
+        inside = 0 <= x1 and 0 <= y1 and x2 <= size[0] and y2 <= size[1]
+        crop = None if inside else polygons_crop((ring,), size)         # what has an area inside has a pixel
     elif kind == "circle":
         crop = _discs(points[:1], math.dist(points[0], points[1]), size)
     elif kind in ("point", "points"):
         crop = _discs(points, pens.point_radius_px, size)
     else:
         reading.counts["shapes have no area and were drawn as lines or points"] += kind not in ("line", "linestrip")
-        width = pens.line_width_px if kind in ("line", "linestrip") else 1.0
-        crop = _stroke(points, width, size)
-    if not crop[0].any():
+        crop = _stroke(points, pens.line_width_px if kind in ("line", "linestrip") else 1.0, size)
+    if crop is not None and not crop[0].any():
         reading.counts["shapes lie outside their image and were dropped"] += 1
         return None
-    return {"crop": crop, **fields}
+    return drawn or {"pixels": crop}
 
 
-def _united(parts: list[_Part], size: tuple[int, int], where: object, reading: Reading) -> tuple[Instance, Crop] | None:
+def _united(parts: list[_Part], size: tuple[int, int], where: object, reading: Reading) -> Instance | None:
     solid, holes = [part for part in parts if not part.hole], [part for part in parts if part.hole]
     label, ignore = parts[0].label, any(part.ignore for part in solid)
     if not solid:
         reading.problem(where, f"a hole without a shape round it, got '{label}'. Give both the same group_id")
         return None
-    crop = solid[0].crop if len(parts) == 1 else _combined(solid, holes)
+    if len(parts) == 1 and solid[0].box is not None:
+        return Instance(label=label, box=_clipped(np.reshape(solid[0].box, (2, 2)), size), ignore=ignore)
+    if not holes and all(part.rings is not None for part in solid):
+        rings = tuple(ring for part in solid for ring in part.rings)
+        return Instance(label=label, box=_clipped(np.concatenate(rings), size), polygons=rings, ignore=ignore)
+    crop = _combined([part.crop(size) for part in solid], [part.crop(size) for part in holes])
     if not crop[0].any():
         reading.problem(where, f"an empty mask, got '{label}' with holes as large as itself. Draw it anew")
         return None
-    if len(parts) == 1 and solid[0].box is not None:
-        box = _clipped(np.reshape(solid[0].box, (2, 2)), size)
-        return Instance(label=label, box=box, ignore=ignore), crop
-    if not holes and all(part.rings is not None for part in solid):
-        rings = tuple(ring for part in solid for ring in part.rings)
-        box = _clipped(np.concatenate(rings), size)
-        return Instance(label=label, box=box, polygons=rings, ignore=ignore), crop
-    return crop_instance(*crop, size, label, ignore=ignore), crop
+    return crop_instance(*crop, size, label, ignore=ignore)
 
 
-def _combined(solid: list[_Part], holes: list[_Part]) -> Crop:
-    bounds = np.array([[x, y, x + crop.shape[1], y + crop.shape[0]] for crop, x, y in (part.crop for part in solid)])
+def _combined(solid: list[Crop], holes: list[Crop]) -> Crop:
+    bounds = np.array([[x, y, x + crop.shape[1], y + crop.shape[0]] for crop, x, y in solid])
     left, top = bounds[:, :2].min(0).tolist()
     right, bottom = bounds[:, 2:].max(0).tolist()
     union = np.zeros((bottom - top, right - left), bool)
-    for part in solid:
-        crop, x, y = part.crop
+    for crop, x, y in solid:
         union[y - top:y - top + crop.shape[0], x - left:x - left + crop.shape[1]] |= crop
-    for part in holes:
-        crop, x, y = part.crop
+    for crop, x, y in holes:
         x1, y1 = max(x, left), max(y, top)
         x2, y2 = min(x + crop.shape[1], right), min(y + crop.shape[0], bottom)
         if x1 < x2 and y1 < y2:
@@ -147,26 +145,30 @@ def _combined(solid: list[_Part], holes: list[_Part]) -> Crop:
     return union, left, top
 
 
-def _same(one: tuple[Instance, Crop], other: tuple[Instance, Crop]) -> bool:
-    (a, (first, x, y)), (b, (second, u, v)) = one, other
-    if a.label != b.label or np.abs(np.subtract(a.box, b.box)).max() > 0.1 * max(first.shape + second.shape):
+def _same(one: Instance, other: Instance, size: tuple[int, int]) -> bool:
+    """Whether two defects are of one class and nearly the same pixels."""
+    sides = np.subtract(one.box[2:], one.box[:2])
+    if one.label != other.label or np.abs(np.subtract(one.box, other.box)).max() > 1 + 0.1 * max(sides):
         return False
+    (first, x, y), (second, u, v) = instance_crop(one, size), instance_crop(other, size)
     x1, y1 = max(x, u), max(y, v)
     x2, y2 = min(x + first.shape[1], u + second.shape[1]), min(y + first.shape[0], v + second.shape[0])
     if x1 >= x2 or y1 >= y2:
         return False
     both = (first[y1 - y:y2 - y, x1 - x:x2 - x] & second[y1 - v:y2 - v, x1 - u:x2 - u]).sum()
-    return both > SAME_IOU * (first.sum() + second.sum() - both)
+    return bool(both > SAME_IOU * (first.sum() + second.sum() - both))
 
 
 def _points(given: object) -> np.ndarray | None:
     """[N, 2] finite numbers; None for anything else (NaN, text, nested lists)."""
     if not isinstance(given, list) or not all(isinstance(point, list) and len(point) == 2 for point in given):
         return None
-    numbers = [number for point in given for number in point]
-    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers):
+    try:
+        points = np.array(given)
+    except ValueError:                                      # lists in lists of different depth
         return None
-    return np.array(given, np.float64).reshape(-1, 2)
+    usable = points.ndim == 2 and points.dtype.kind in "if" and np.isfinite(points).all()
+    return points.astype(np.float64) if usable else None
 
 
 def _png_crop(text: object, points: np.ndarray, size: tuple[int, int], where: str, reading: Reading) -> Crop | None:

@@ -26,6 +26,7 @@ from .reading import Reading, files_under, subfolder
 from .writing import place_images, write_data, write_index, write_whole
 
 LAYOUT = "images/X.jpg and masks/X.png (index, colours or black and white), or CLASS/Imgs/X.jpg with X.png beside it"
+HOLDS = ("shapes", "good", "ignore")
 IMAGE_FOLDERS, MASK_FOLDERS = ("images", "imgs", "img"), ("masks", "mask")
 WHITE_ABOVE = 127                       # of the masks beside their images, which are not quite black and white
 MOST_LEVELS = 64                        # more grey levels than that are no index image

@@ -23,6 +23,7 @@ from .reading import IGNORED_FOLDERS, Reading, files_under
 from .writing import copy, write_data, write_index
 
 LAYOUT = "KIND/{images or KIND}/{train,test}/X.png, KIND/mask*/{train,test}/X.png, KIND/inpaint*/{train,test}/X.png"
+HOLDS = ("clean",)
 DEEPEST = 4
 WHITE_ABOVE = 127
 

@@ -19,6 +19,7 @@ from .writing import place_images, write_class_list, write_index, write_text
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 LAYOUT = "Annotations/X.xml with boxes, images/X.jpg (or JPEGImages, IMAGES), or side by side"
+HOLDS = ("good", "ignore", "unlabelled")
 EDGES = ("box coordinates are taken as edges in px from 0, as most tools write them; the VOC challenge's own files "
          "count pixels from 1 (one_based)")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("JPEGImages", "images", "imgs", "img", "data"), ("Annotations", "xmls", "xml", "labels")

@@ -19,6 +19,7 @@ from .reading import Reading, class_list, files_under, subfolder, with_suffix
 from .writing import place_images, write_class_list, write_index, write_text, write_whole
 
 LAYOUT = "images/X.jpg and labels/X.txt with `class cx cy w h` a line; data.yaml or classes.txt with the names"
+HOLDS = ("good", "unlabelled")
 SLACK = 0.01                            # how far, in shares of the image, a number may lie outside it
 
 
