@@ -113,7 +113,7 @@ def _chosen_split(config: AugmentConfig, dataset: Dataset, notes: list[str]) -> 
     if split == "all":
         return dataset
     kept = tuple(record for record in dataset.records if record.split in (split, None))
-    if not any(record.instances for record in kept):
+    if split not in declared or not any(record.instances for record in kept):
         raise DataError(f"{config.data}: no labelled defect in the split '{split}', got splits "
                         f"{', '.join(declared) or 'none'}. Choose another with --split")
     return replace(dataset, records=kept)
