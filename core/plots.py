@@ -7,7 +7,7 @@ import numpy as np
 from .report import Markup, number, tag
 
 WIDTH = 500                 # px, the width of every plot; the page shrinks it where there is less room
-LETTER = 6.9                # px, mean width of a letter
+LETTER = 7.6                # px, mean width of a letter
 LEGEND = 26                 # px above the plot for the names of the series
 
 Series = dict[str, np.ndarray]
