@@ -13,7 +13,7 @@ from .compose import bounds
 
 FULL_BYTES = 10_000_000         # all full pictures together, before base64 adds a third
 CARD_PX, ROW_PX = 192, 96       # largest sides of the panels on a wide screen, in px of the page
-MOST_TIMES = 6                  # no pixel is shown larger than this
+TIMES = (6, 4, 3, 2, 1)         # how many px of the page a pixel may take; both sides are whole multiples
 PATH_LETTERS = 40_000           # an outline longer than this is drawn from a coarser mask
 
 
@@ -94,7 +94,7 @@ class Pictures:
 
 def times(side: float, panel_px: int) -> int:
     """How many px of the page a pixel takes so that `side` of them fit into a panel; 0: they have to be reduced."""
-    return min(int(panel_px // max(side, 1)), MOST_TIMES)
+    return next((factor for factor in TIMES if factor * side <= panel_px), 0)
 
 
 def card_side(extent_px: float) -> int:
