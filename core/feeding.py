@@ -1,4 +1,5 @@
 """Batches of training data, the same whatever the number of processes that load them."""
+import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,19 +39,38 @@ def batches(samples: Dataset, loop: LoopConfig, step: int, device: torch.device,
 
 
 def _checked(loader: DataLoader) -> Iterator[Any]:
+    others = multiprocessing.active_children()
     with deaf_children():
         loading = iter(loader)
-    while True:
-        try:
-            batch = next(loading)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise TrainingError(f"a process that loads data ended, got '{str(error).splitlines()[0]}'. Its memory may "
-                                "not have sufficed: lower loop.workers; the last checkpoint is sound") from error
-        if isinstance(batch, DefectForgeError):
-            raise batch
-        yield batch
+    workers = [child for child in multiprocessing.active_children() if child not in others]
+    try:
+        while True:
+            batch = _next(loading)
+            if isinstance(batch, DefectForgeError):
+                raise batch
+            yield batch
+    finally:
+        _end(loading, workers)
+
+
+def _next(loading: Iterator[Any]) -> Any:
+    try:
+        return next(loading)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(f"a process that loads data ended, got '{str(error).splitlines()[0]}'. Its memory may "
+                            "not have sufficed: lower loop.workers; the last checkpoint is sound") from error
+
+
+def _end(loading: Iterator[Any], workers: list) -> None:
+    """End the workers now: left to the garbage collector they would outlive an error that is still being looked at,
+    and then, being deaf to SIGTERM, keep Python from exiting."""
+    if hasattr(loading, "_shutdown_workers"):       # of torch's loader with workers
+        loading._shutdown_workers()
+    for worker in workers:
+        worker.kill()
+        worker.join()
 
 
 class Seeded(Dataset):

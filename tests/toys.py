@@ -131,7 +131,7 @@ class ToySegmenter:
         self.modules, self.averages = {"network": self.network}, {}
         optimizer = torch.optim.SGD(self.network.parameters(), momentum=0.9, weight_decay=0.01)
         self.phases = (Phase(name="network", optimizer=optimizer, learning_rate=constant(0.1)),)
-        self.train_data = Discs(config.dtype)
+        self.train_data = self.held_out = Discs(config.dtype)
 
     def losses(self, phase: str, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         images, masks = batch
@@ -142,7 +142,7 @@ class ToySegmenter:
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         some = next(self.network.parameters())
-        images, masks = zip(*(self.train_data[index, index] for index in range(len(self.train_data))))
+        images, masks = zip(*(self.held_out[index, index] for index in range(len(self.held_out))))
         found = self.network(torch.stack(images).to(some.device)) > 0
         wanted = torch.stack(masks).to(some.device) > 0.5
         return {"iou": ((found & wanted).sum() / (found | wanted).sum().clamp(min=1)).item()}
