@@ -28,6 +28,14 @@ class OutputError(DefectForgeError):
     exit_code = 2
 
 
+class Stopped(DefectForgeError):
+    """A signal asked to stop; what was finished is kept."""
+
+    def __init__(self, message: str, signum: int):
+        super().__init__(message)
+        self.exit_code = 128 + signum
+
+
 class TrainingError(DefectForgeError):
     """Training cannot go on: a loss that is not finite, or no memory left."""
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import yaml
 
+from .. import config_yaml
 from ..data import formats, images
 from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError
+from ..files import append, writing
 from .settings import FREE_KEYS, AugmentConfig
 
 CONFIG, MANIFEST = "config.yaml", "manifest.jsonl"
@@ -30,27 +32,20 @@ class Output:
                               f"{' ...' if len(found) > 3 else ''}. Choose an empty folder or say --overwrite")
         if before is not None and not overwrite:
             _compare(folder, before, self.settings)
-        try:
+        with writing(folder):
             (folder / "images").mkdir(parents=True, exist_ok=True)
             if before is not None and overwrite:
                 self._forget()
-            settings = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
-            images.write_bytes(folder / CONFIG, settings.encode())
+            self._clear_partials()
+            images.write_bytes(folder / CONFIG, config_yaml.write(self.settings).encode())
             self.lines = self._whole_lines()
-            self.file = open(folder / MANIFEST, "ab")               # noqa: SIM115
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written, got '{error.strerror}'. Choose another output") from error
+            self.file = open(folder / MANIFEST, "ab", buffering=0)          # noqa: SIM115
 
     def add(self, line: dict) -> None:
         """Append one manifest line; it is on disk when this returns."""
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode()
-        try:
-            self.file.write(data)
-            self.file.flush()
+        with writing(self.folder / MANIFEST):
+            append(self.file, (json.dumps(line, ensure_ascii=False) + "\n").encode())
             os.fsync(self.file.fileno())
-        except OSError as error:
-            raise OutputError(f"{self.folder / MANIFEST}: cannot be written, got '{error.strerror}'. "
-                              f"Free some space; the same command goes on") from error
         self.lines.append(line)
 
     def close(self) -> None:
@@ -70,6 +65,12 @@ class Output:
             raise OutputError(f"{path}: the lines are not in order, got a file changed by hand. "
                               f"Start again with --overwrite")
         return lines
+
+    def _clear_partials(self) -> None:
+        """Remove the halves of files that a killed run was writing."""
+        for folder in (self.folder, self.folder / "images"):
+            for path in folder.glob(".*.partial"):
+                path.unlink()
 
     def _forget(self) -> None:
         """Remove what an earlier run wrote here, by its own manifest; other files stay."""

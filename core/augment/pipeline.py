@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import threading
 import time
 from collections import Counter
@@ -18,8 +19,9 @@ import torch
 
 from ..data import formats, images, verify
 from ..data.records import Dataset, Record
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, Stopped
 from ..progress import Progress
+from ..signals import StopRequest, deaf_children, ignore_signals
 from . import methods
 from .bank import DefectBank
 from .gate import Gate
@@ -62,7 +64,8 @@ def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
     run = {"data": str(config.data), "method": config.method, "count": config.count, "seed": config.seed,
            "config": output.settings, "classes": list(dataset.classes), "notes": notes, "counts": counts}
     report = write_report(config.output, run=run, bank=bank, timings=timings,
-                          sources={name: Path(source.path) for name, source in sources.items()})
+                          sources={name: Path(source.path) for name, source in sources.items()},
+                          originals={record.name: record.image for record in dataset.records})
     return Result(dataset=made, report=report, counts=counts)
 
 
@@ -109,7 +112,8 @@ def _chosen_split(config: AugmentConfig, dataset: Dataset, notes: list[str]) -> 
     if split == "auto":
         split = "train" if "train" in declared else "all"
         if split == "train" and len(declared) > 1:
-            notes.append(f"Learned from and drawn on the split 'train' alone; the set also has {', '.join(declared)}.")
+            others = ", ".join(name for name in declared if name != "train")
+            notes.append(f"Learned from and drawn on the split 'train' alone; the set also has {others}.")
     if split == "all":
         return dataset
     kept = tuple(record for record in dataset.records if record.split in (split, None))
@@ -153,7 +157,8 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
     began, seconds, made_now = time.monotonic(), Counter(), 0
     lost = [line["index"] for line in output.lines if line["image"] and not (output.folder / line["image"]).is_file()]
     todo = lost + list(range(len(output.lines), config.count))
-    with Progress(max(config.count, len(output.lines)), "images", done=max(config.count - len(todo), 0)) as progress:
+    whole = max(config.count, len(output.lines))
+    with StopRequest() as stop, Progress(whole, "images", done=whole - len(todo)) as progress:
         for made in images_of(maker, todo, config.workers):
             if made.png is not None:
                 images.write_bytes(output.folder / made.line["image"], made.png)
@@ -162,6 +167,10 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
             seconds.update(made.seconds)
             made_now += 1
             progress.step()
+            if stop.signum:
+                name = signal.Signals(stop.signum).name
+                raise Stopped(f"stopped by {name} with {len(output.lines)} of {config.count} images made; "
+                              f"the same command goes on", stop.signum)
     spent = time.monotonic() - began
     hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     return {"images_per_second": made_now / spent if made_now else 0.0, "seconds": spent, "stages": dict(seconds),
@@ -178,7 +187,8 @@ def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
         ahead = []
         try:
             for index in todo:
-                ahead.append(pool.submit(_work, index))
+                with deaf_children():
+                    ahead.append(pool.submit(_work, index))
                 if len(ahead) > 4 * workers:
                     yield ahead.pop(0).result()
             while ahead:
@@ -194,6 +204,7 @@ _maker: Maker
 def _start_worker(maker: Maker) -> None:
     global _maker
     _maker = maker
+    ignore_signals()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from ..errors import DataError, OutputError
+from ..files import whole_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 Image.MAX_IMAGE_PIXELS = 500_000_000
@@ -110,19 +111,9 @@ def encode_png(pixels: np.ndarray, *, palette: np.ndarray | None = None) -> byte
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: beside it first, flushed, then renamed. OutputError: no space, no right."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"{path}: cannot be written, got '{reason}'. Free space or choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a whole file or nothing. OutputError: no space, no right."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

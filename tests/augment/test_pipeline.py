@@ -1,8 +1,11 @@
 """The road from a handful of labelled defects to an augmented set, on tiny sets made on the spot."""
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -112,6 +115,24 @@ def test_kills_lose_nothing(made, data, tmp_path):
     whole = tmp_path / "whole"
     augment(AugmentConfig(data=data, output=whole, count=12, write=("yolo", "masks")))
     assert digests(tmp_path / "killed") == digests(whole)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_image_and_says_how_to_go_on(made, data, tmp_path, signum):
+    child = subprocess.Popen(kill_generation.command(data, tmp_path / "out", 12, 2), stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True, start_new_session=True)
+    path = tmp_path / "out" / "manifest.jsonl"
+    while not (path.exists() and path.read_bytes()):
+        assert child.poll() is None
+        time.sleep(0.002)
+    os.killpg(child.pid, signum)                        # a terminal's Ctrl-C reaches the workers too
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 128 + signum
+    assert said.strip().count("\n") == 0
+    assert "the same command goes on" in said
+    lines = manifest(tmp_path / "out")
+    assert 0 < len(lines) < 12
+    assert lines == manifest(made)[:len(lines)]
 
 
 def test_going_on_with_other_settings_is_refused_by_key(made, data):

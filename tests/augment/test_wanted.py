@@ -15,7 +15,8 @@ def written(path, text):
 
 
 def test_boxes_and_points(tmp_path):
-    boxes = read_positions(written(tmp_path / "boxes.csv", "image,label,x1,y1,x2,y2\none.png,spot,1,2,11,12\n,,3,3,9,9\n"),
+    boxes_csv = "image,label,x1,y1,x2,y2\none.png,spot,1,2,11,12\n,,3,3,9,9\n"
+    boxes = read_positions(written(tmp_path / "boxes.csv", boxes_csv),
                            ("spot",), SIZES)
     assert [(plan.source, plan.wanted[0].label, plan.wanted[0].box) for plan in boxes] == [
         ("a/one", "spot", (1, 2, 11, 12)), (None, None, (3, 3, 9, 9))]
