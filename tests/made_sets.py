@@ -29,7 +29,7 @@ def picture(path: Path, number: int, size: tuple[int, int] = SIZE) -> Path:
 
 
 def made_set(folder: Path) -> Dataset:
-    """Five images: shapes (one with a hole), boxes, one to ignore, a good one; groups, splits, a twin; blanks, umlauts."""
+    """Five images: shapes (one with a hole), boxes, one to ignore, a good one; groups, splits, twins; odd names."""
     rings = (np.array([[5.25, 4.5], [17.75, 6.0], [11.0, 15.5]]),)
     told = {
         "a 1": [shapes.mask_instance(blob(12, 12), "pit"), shapes.mask_instance(blob(33, 25, hole=True), "crack")],

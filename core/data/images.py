@@ -159,7 +159,8 @@ def _png_depth(path: Path) -> int:
 def _read_16_bit(path: Path) -> np.ndarray:
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if stored is None or stored.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path}: not a readable image, got an unknown kind of deep file. Save it as 8- or 16-bit PNG")
+        reason = "damaged pixels" if stored is None else f"{stored.dtype} pixels"
+        raise DataError(f"{path}: not a readable image, got '{reason}'. Save it anew as 8- or 16-bit PNG")
     if stored.ndim == 2:
         return stored[..., None].repeat(3, axis=2)
     return stored[..., 2::-1] if stored.shape[2] >= 3 else stored[..., :1].repeat(3, axis=2)

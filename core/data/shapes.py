@@ -83,7 +83,10 @@ def rle_crop(rle: dict) -> Crop:
 
 
 def compressed(rle: dict) -> dict:
-    """Any COCO run-length code -> the compressed one with `counts` as str."""
+    """Any COCO run-length code -> the compressed one with `counts` as str. ValueError: it is damaged."""
+    counts, (height, width) = _counts(rle), rle["size"]
+    if counts.min(initial=0) < 0 or counts.sum() != height * width:
+        raise ValueError(f"runs of {counts.sum()} px for {height * width} px")
     if not isinstance(rle["counts"], (str, bytes)):
         rle = coco_mask.frPyObjects(rle, *rle["size"])
     return {"size": [int(side) for side in rle["size"]], "counts": _text(rle["counts"])}
@@ -261,6 +264,8 @@ def _counts(rle: dict) -> np.ndarray:
         return np.asarray(rle["counts"], np.int64)
     characters = np.frombuffer(_text(rle["counts"]).encode("ascii"), np.uint8).astype(np.int64) - 48
     last = np.flatnonzero(characters < 32)
+    if not len(last) or last[-1] != len(characters) - 1 or characters.min() < 0 or characters.max() > 63:
+        raise ValueError(f"not a compressed run-length code, {str(rle['counts'])[:20]!r}")
     first = np.r_[0, last[:-1] + 1]
     place = np.arange(len(characters)) - np.repeat(first, last - first + 1)
     numbers = np.add.reduceat((characters & 31) << 5 * place, first)

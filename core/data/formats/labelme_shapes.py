@@ -94,10 +94,11 @@ def _drawn(kind: str, points: np.ndarray, shape: dict, size: tuple[int, int], wh
             return None
     elif kind == "rectangle" and x1 < x2 and y1 < y2:
         drawn, crop = {"box": (x1, y1, x2, y2)}, polygons_crop((box_ring((x1, y1, x2, y2)),), size)
-    elif kind in ("polygon", "oriented_rectangle", "rotation") and ring_area(points):
+    elif kind in ("polygon", "oriented_rectangle", "rotation") and (
+            ring_area(points) or polygons_crop((points,), size)[0].any()):          # an 8 has lobes that cancel out
         ring = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
         drawn = {"rings": (ring,)}
-        inside = 0 <= x1 and 0 <= y1 and x2 <= size[0] and y2 <= size[1]
+        inside = min(x1, y1) >= 0 and x2 <= size[0] and y2 <= size[1]
         crop = None if inside else polygons_crop((ring,), size)         # what has an area inside has a pixel
     elif kind == "circle":
         crop = _discs(points[:1], math.dist(points[0], points[1]), size)
