@@ -48,5 +48,6 @@ def write_coco(root: Path, *, bad: int = 6, good: int = 4, size: tuple[int, int]
             labels.append({"id": len(labels) + 1, "image_id": number + 1, "category_id": 1 + CLASSES.index(label),
                            "segmentation": [ring], "bbox": box, "area": box[2] * box[3], "iscrowd": 0})
     classes = [{"id": number + 1, "name": name} for number, name in enumerate(CLASSES)]
-    (root / "annotations.json").write_text(json.dumps({"images": entries, "annotations": labels, "categories": classes}))
+    content = {"images": entries, "annotations": labels, "categories": classes}
+    (root / "annotations.json").write_text(json.dumps(content))
     return root
