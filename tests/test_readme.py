@@ -1,0 +1,62 @@
+"""Every command and every Python line of the README runs, on tiny data."""
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("python ")]
+
+
+def shrunk(command: str) -> list[str]:
+    """The command with small numbers of images."""
+    words = shlex.split(command)
+    for number, word in enumerate(words):
+        if word == "--count":
+            words[number + 1] = str(min(int(words[number + 1]), 6))
+    return [sys.executable, *words[1:]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A copy of the checkout's commands, with the made set that the README starts from."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("core", "scripts", "configs", "tests", "train.py", "test.py"):
+        (folder / name).symlink_to(ROOT / name)
+    made = next(command for command in COMMANDS if "make_synthetic.py --kind pcb" in command)
+    run([*shrunk(made), "--size", "160x160", "--defects", "2"], folder)
+    return folder
+
+
+def run(words: list[str], folder: Path) -> None:
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, f"{shlex.join(words)}\n{ran.stdout}\n{ran.stderr}"
+
+
+def test_the_readme_has_commands():
+    assert len(COMMANDS) >= 6
+    assert blocks("python")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "make_synthetic.py --kind pcb" not in command])
+def test_a_command_runs(command, place):
+    run(shrunk(command), place)
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_the_library_lines_run(source, place):
+    run([sys.executable, "-c", source.replace("count=20", "count=3")], place)
+
+
+def test_no_placeholder_is_left():
+    assert not re.search(r"\b(RESULTS|TBD|XXX)\b", TEXT)
