@@ -53,8 +53,9 @@ def crop_to_rle(crop: np.ndarray, x: int, y: int, size: tuple[int, int]) -> dict
     steps = np.diff(columns, axis=1)
     offsets = (np.arange(crop.shape[1]) + x) * height + y
     starts, ends = (row + offsets[column] for column, row in (np.nonzero(steps == sign) for sign in (1, -1)))
-    joined = starts[1:] == ends[:-1]                        # a run that goes on at the top of the next column is one
-    starts, ends = np.delete(starts, np.flatnonzero(joined) + 1), np.delete(ends, np.flatnonzero(joined))
+    if crop.shape[0] == height and len(starts):             # a run that goes on at the top of the next column is one
+        apart = starts[1:] != ends[:-1]
+        starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
     turns = np.concatenate([[0], np.stack([starts, ends], 1).ravel()])
     if turns[-1] != width * height:
         turns = np.append(turns, width * height)

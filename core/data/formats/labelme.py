@@ -82,7 +82,7 @@ def write(dataset: Dataset, root: Path, *, images: str = "copy") -> None:
                                for shape in _shapes(instance, record, number)],
                     "imagePath": f"{above}images/{place}", "imageData": None,
                     "imageHeight": record.size[1], "imageWidth": record.size[0]}
-        text = json.dumps(document, ensure_ascii=False, indent=1)
+        text = json.dumps(document, ensure_ascii=False)
         write_text(root / "labels" / place.with_suffix(".json"), f"{text}\n")
     write_class_list(dataset, root)
     write_index(list(dataset.records), root, {name: f"images/{place}" for name, place in places.items()})

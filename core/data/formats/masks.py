@@ -7,10 +7,8 @@
 A defect is a connected part (8 neighbours) of one class. An index of 255 beside others means "ignore".
 """
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from ..records import Dataset, Instance, Record
 from ..shapes import component_crops, crop_instance, instance_crop, rle_area_px
 from .groups import SPLITS
 from .label_image import IGNORED, PURE, ColourMap, parse_classes, pure_colours, without_rings
-from .reading import Reading, files_under, subfolder
+from .reading import Reading, files_under, opencv_alone, subfolder
 from .writing import place_images, write_data, write_index, write_whole
 
 LAYOUT = "images/X.jpg and masks/X.png (index, colours or black and white), or CLASS/Imgs/X.jpg with X.png beside it"
@@ -65,8 +63,8 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
     tasks = _paired_tasks(root, pairs, reading) if pairs else _class_tasks(class_folders, reading)
     decoder = _Decoder(colour_map=colour_map, threshold=threshold, clean_rings=clean_rings, minimum_px=minimum_px,
                        full_masks=full_masks)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(decoder.decode, tasks))
+    with opencv_alone():
+        found = [decoder.decode(task) for task in tasks]
     naming = _naming({code for each in found for code in each.codes}, names, reading)
     defective = {task.label for task, each in zip(tasks, found) if each.instances} - {None}
     for task, each in zip(tasks, found):
@@ -130,7 +128,7 @@ class _Decoder:
     full_masks: str
 
     def decode(self, task: _Task) -> _Found:
-        """Size and parts of one mask. Run in threads: it shares nothing, and its problems are told later, in order."""
+        """Size and parts of one mask; what is wrong with it is told later, with the other problems."""
         try:
             size = image_files.read_size(task.image)
             if task.mask is None:

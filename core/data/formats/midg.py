@@ -9,7 +9,6 @@ The root may lie above KIND (`dataset/kinds/KIND`, at most four folders down) or
 import os
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from .. import images as image_files
 from ..records import Dataset, Instance, Record
 from ..shapes import component_crops, crop_instance
 from .groups import SPLITS, frame_of
-from .reading import IGNORED_FOLDERS, Reading, files_under
+from .reading import IGNORED_FOLDERS, Reading, files_under, opencv_alone
 from .writing import copy, write_data, write_index
 
 LAYOUT = "KIND/{images or KIND}/{train,test}/X.png, KIND/mask*/{train,test}/X.png, KIND/inpaint*/{train,test}/X.png"
@@ -43,17 +42,15 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
             reading.problem(kind, f"two kinds of one name, got '{kind.name}' twice. Read them one by one")
         elif reading.known(kind.name, kind):
             tasks += _tasks(kind, reading)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        masks = list(pool.map(lambda task: _decoded(task[3]), tasks))
-    for (kind, key, image, mask, clean), found in zip(tasks, masks):
-        size = reading.size(image)
-        if isinstance(found, DataError):
-            reading.problems.append(str(found))
-        elif size and (clean is None or reading.same_size(clean, size, image, "inpainted twin")):
-            instances = [] if found is None else _instances(found, mask, size, image, kind, reading)
-            reading.counts["images have no inpainted twin"] += clean is None
-            reading.add(image, f"{kind}/{key}", size, instances, labelled=mask is not None, clean=clean,
-                        group=reading.group_of(image) or frame_of(key))
+    with opencv_alone():
+        for kind, key, image, mask, clean in tasks:
+            size = reading.size(image)
+            if size and (clean is None or reading.same_size(clean, size, image, "inpainted twin")):
+                with reading.collecting():
+                    instances = [] if mask is None else _instances(mask, size, image, kind, reading)
+                    reading.counts["images have no inpainted twin"] += clean is None
+                    reading.add(image, f"{kind}/{key}", size, instances, labelled=mask is not None, clean=clean,
+                                group=reading.group_of(image) or frame_of(key))
     return reading.dataset()
 
 
@@ -93,16 +90,8 @@ def _tasks(kind: Path, reading: Reading) -> list[tuple[str, str, Path, Path | No
     return [(kind.name, key, image, mask, twins.get(key)) for key, image, mask in paired]
 
 
-def _decoded(mask: Path | None) -> np.ndarray | DataError | None:
-    """The mask's white pixels, bool [H, W]. Run in threads: an error is returned, and told in order later."""
-    try:
-        return None if mask is None else image_files.read_mask(mask) > WHITE_ABOVE
-    except DataError as error:
-        return error
-
-
-def _instances(white: np.ndarray, mask: Path, size: tuple[int, int], image: Path, kind: str, reading: Reading,
-               ) -> list[Instance]:
+def _instances(mask: Path, size: tuple[int, int], image: Path, kind: str, reading: Reading) -> list[Instance]:
+    white = image_files.read_mask(mask) > WHITE_ABOVE
     white = white.any(-1) if white.ndim == 3 else white
     if white.shape[::-1] != size:
         reading.problem(mask, f"mask of another size than its image, got {white.shape[1]}x{white.shape[0]} for "
