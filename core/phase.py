@@ -32,7 +32,11 @@ class Turn:
 
     @classmethod
     def of(cls, task: Task, loop: LoopConfig, device: torch.device, team: Processes) -> list["Turn"]:
-        """The turns of all phases; with several processes, their gradients are averaged by PyTorch's DDP."""
+        """The turns of all phases; with several processes, their gradients are averaged by PyTorch's DDP.
+
+        Then a loss must be a mean over samples for the result to be that of one process with the whole batch. Batch
+        norm is synchronised on GPUs; on CPUs each process normalises its part, and the statistics are the first one's.
+        """
         turns = [cls(task, phase, loop, device, team) for phase in task.phases]
         if team.count > 1:
             if device.type == "cuda":

@@ -73,6 +73,16 @@ def wait_for(path: Path, process: multiprocessing.Process, limit_s: float = 60.0
         time.sleep(0.005)
 
 
+def exit_code(process: multiprocessing.Process, limit_s: float = 60.0) -> int:
+    """Wait for a child's end; one that does not end is killed, so that it cannot keep the tests from ending."""
+    process.join(limit_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise AssertionError(f"the child did not end within {limit_s} s")
+    return process.exitcode
+
+
 def record(run: Path) -> list[str]:
     """The lines of a run's record without their timing, which differs from run to run."""
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from core import checkpoint, runlog
 from core.errors import ConfigError, OutputError
 from core.runlog import Means, RunLog, cut, open_run
-from tests.children import record, start, train_child
+from tests.children import exit_code, record, start, train_child
 from tests.toys import settings
 
 CONFIG = {"loop": {"steps": 20, "seed": 0, "workers": 2}, "optim": {"lr": 1e-4, "betas": [0.5, 0.9]}, "device": "cpu"}
@@ -175,11 +175,11 @@ def full_disk_child(folder: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small file system")
 def test_training_onto_a_disk_that_fills_up(tmp_path):
     process = start(full_disk_child, tmp_path)
-    process.join(120)
-    if process.exitcode == 77:
+    code = exit_code(process, limit_s=120)
+    if code == 77:
         pytest.skip("mounting is not permitted here")
     outcome = json.loads((tmp_path / "outcome.json").read_text())
-    assert process.exitcode == 2
+    assert code == 2
     assert len(outcome["steps"]) > 3
     assert outcome["steps"] == list(range(len(outcome["steps"])))
     assert outcome["hidden"] == []

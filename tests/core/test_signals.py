@@ -11,7 +11,7 @@ import pytest
 
 from core import checkpoint
 from core.signals import StopRequest
-from tests.children import start, train_child, wait_for
+from tests.children import exit_code, start, train_child, wait_for
 from tests.toys import settings
 
 posix = pytest.mark.skipif(os.name != "posix", reason="this system's signals end a process without asking it")
@@ -25,8 +25,7 @@ def test_the_step_is_finished_and_saved(tmp_path, signum, code):
     process = start(train_child, "segmenter", tmp_path, LONG, 5, 0.5)
     wait_for(tmp_path / "slow", process)
     os.kill(process.pid, signum)
-    process.join(60)
-    assert process.exitcode == code
+    assert exit_code(process) == code
     assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000000.pt", "step-00000006.pt"]
     assert f"stopped by signal {int(signum)} at step 6" in (tmp_path / "log.txt").read_text()
 
@@ -40,8 +39,7 @@ def test_a_second_signal_acts_at_once(tmp_path):
     time.sleep(0.3)
     assert process.is_alive()
     os.kill(process.pid, signal.SIGTERM)
-    process.join(60)
-    assert process.exitcode == -signal.SIGTERM
+    assert exit_code(process) == -signal.SIGTERM
     assert time.monotonic() - began < 30
     assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000000.pt"]
 
