@@ -151,7 +151,7 @@ def plain_copypaste(dataset: Dataset, count: int, folder: Path) -> None:
             donor = bad[int(draw.integers(len(bad)))]
             item = donor.instances[int(draw.integers(len(donor.instances)))]
             x1, y1, x2, y2 = (round(value) for value in item.box)
-            patch = images.read_image(donor.image)[y1:y2, x1:x2].copy()
+            patch = images.read_image(donor.image)[max(y1 - 4, 0):y2 + 4, max(x1 - 4, 0):x2 + 4].copy()
             height, width = patch.shape[:2]
             x, y = draw.integers((target.shape[1] - width - 4, target.shape[0] - height - 4)) + 2
             centre, whole = (int(x) + width // 2, int(y) + height // 2), np.full((height, width), 255, np.uint8)
