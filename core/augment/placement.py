@@ -111,11 +111,8 @@ class _View:
         """[N, LENGTH] of the boxes whose top left corners are `places` [N, 2]."""
         x1, y1, x2, y2 = surroundings.context_box((0, 0, *self.size))
         shift = np.array([x1, y1, x2, y2])
-        rows = []
-        for x, y in places.tolist():
-            box = np.rint((shift + (x, y, x, y)) * self.scale).astype(int)
-            rows.append(surroundings.describe_patch(surroundings.cut(self.image, tuple(box.tolist()))))
-        return np.stack(rows)
+        boxes = np.rint((np.concatenate([places, places], axis=1) + shift) * self.scale).astype(int)
+        return surroundings.describe_patches([surroundings.cut(self.image, tuple(box)) for box in boxes.tolist()])
 
 
 def _learn(crops: Sequence[Crop], turns: tuple[int, ...]) -> _Learned:

@@ -36,21 +36,22 @@ def cut(image: np.ndarray, box: Box) -> np.ndarray:
 
 def describe(image: np.ndarray, box: Box) -> np.ndarray:
     """float32 [LENGTH]: colours and roughness of the patches in and around `box`; image uint8, uint16 or 0..1 float."""
-    return describe_patch(cut(image, context_box(box)))
+    return describe_patches([cut(image, context_box(box))])[0]
 
 
-def describe_patch(patch: np.ndarray) -> np.ndarray:
-    """The same from the pixels of the context box itself, [h, w, 3]."""
+def describe_patches(patches: list[np.ndarray]) -> np.ndarray:
+    """float32 [N, LENGTH]: the same from the pixels of N context boxes, each [h, w, 3], all of one type."""
     side = CELLS * FINE
-    small = cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    if patch.dtype != np.float32:
-        small /= np.iinfo(patch.dtype).max
-    cells = small.reshape(CELLS, FINE, CELLS, FINE, 3)
-    means = cells.mean(axis=(1, 3))
-    rough = (cells @ _GREY).std(axis=(1, 3))
+    small = np.stack([cv2.resize(patch, (side, side), interpolation=cv2.INTER_AREA) for patch in patches])
+    depth = 1 if small.dtype == np.float32 else np.iinfo(small.dtype).max
+    small = small.astype(np.float32) / np.float32(depth)
+    cells = small.reshape(-1, CELLS, FINE, CELLS, FINE, 3).transpose(0, 1, 3, 2, 4, 5)
+    cells = np.ascontiguousarray(cells).reshape(-1, CELLS, CELLS, FINE * FINE, 3)
+    means = cells.mean(axis=3)
+    rough = (cells @ _GREY).std(axis=3)
     luma = means @ _GREY
     parts = np.stack([luma, TINT * (means[..., 0] - luma), TINT * (means[..., 2] - luma), rough], axis=-1)
-    return (parts * _WEIGHTS[..., None]).ravel()
+    return (parts * _WEIGHTS[..., None]).reshape(len(patches), LENGTH)
 
 
 def turned_descriptions(description: np.ndarray, turns: tuple[int, ...]) -> np.ndarray:
