@@ -44,7 +44,8 @@ def writing(path: Path) -> Iterator[None]:
         cause = _system_error(error)
         if cause is None:
             raise
-        raise OutputError(f"{path}: cannot be written, got '{cause.strerror or cause}'. Free space or choose another "
+        way_out = "Free space" if cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)) else "Correct the path"
+        raise OutputError(f"{path}: cannot be written, got '{cause.strerror or cause}'. {way_out} or choose another "
                           "place; what was there before is whole") from error
 
 
