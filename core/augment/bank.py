@@ -204,11 +204,15 @@ def _pixels_in_box(clean, pixels, labelled: np.ndarray, source: str) -> tuple[np
 def _without_slivers(mask: np.ndarray, labelled: np.ndarray) -> np.ndarray:
     """Less what is no defect: lines along edges that do not quite register, parts cut by the box, far specks."""
     thick = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(thick if thick.any() else mask.astype(np.uint8))
+    shape = thick if thick.any() else mask.astype(np.uint8)
+    count, parts, stats, centres = cv2.connectedComponentsWithStats(shape)
     if count == 1:
         return mask
     inside = cv2.erode(labelled.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1).astype(bool)
-    area = stats[:, cv2.CC_STAT_AREA].astype(float)
-    area[0] = 0
-    worth = area * np.where(np.isin(np.arange(count), parts[~inside]), 0.3, 1)
-    return np.isin(parts, np.flatnonzero(worth >= 0.2 * worth.max()))
+    rows, columns = np.nonzero(labelled)
+    middle, half = np.array([columns.mean(), rows.mean()]), np.array([np.ptp(columns), np.ptp(rows)]) / 2 + 1
+    depth = cv2.distanceTransform(shape, cv2.DIST_L2, 3)
+    worth = np.array([0] + [(depth[parts == i].max() ** 2) * stats[i, cv2.CC_STAT_AREA] for i in range(1, count)])
+    worth *= 1.2 - np.minimum(np.abs((centres - middle) / half).max(axis=1), 1)
+    worth[np.isin(np.arange(count), parts[~inside])] *= 0.3
+    return np.isin(parts, np.flatnonzero(worth >= 0.1 * worth[1:].max()))
