@@ -204,12 +204,10 @@ def _outlines(crop: np.ndarray) -> list[np.ndarray]:
     onward = _edges(np.pad(crop, 1))
     rings = []
     while onward:
-        first = point = next(iter(onward))
+        point = next(iter(onward))
         heading, corners = None, []
         while point in onward:
-            step = _taken(onward, point, heading, back=point == first)
-            if step is None:
-                break
+            step = _taken(onward, point, heading)
             if step != heading:
                 corners.append(point)
             heading, point = step, (point[0] + step[0], point[1] + step[1])
@@ -217,15 +215,10 @@ def _outlines(crop: np.ndarray) -> list[np.ndarray]:
     return rings
 
 
-def _taken(onward: dict, point: tuple[int, int], heading: tuple[int, int] | None, *, back: bool):
-    """Take the next edge from a corner; None where the walk is back at its start and closed.
-
-    Where two pixels touch at a corner the walk turns right, staying with its pixel: rings may touch, never cross.
-    """
+def _taken(onward: dict, point: tuple[int, int], heading: tuple[int, int] | None) -> tuple[int, int]:
+    """Take the next edge from a corner. Where two pixels touch at it the walk turns right, staying with its pixel."""
     turns = onward[point]
     right = (-heading[1], heading[0]) if heading else turns[0]
-    if right not in turns and heading and back:
-        return None
     step = right if len(turns) > 1 else turns[0]
     turns.remove(step)
     if not turns:

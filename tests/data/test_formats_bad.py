@@ -166,6 +166,8 @@ def test_deeppcb_commas_templates_and_leftovers(made, tmp_path):
     dataset = formats.read(tmp_path / "out")
     assert [item.box for item in dataset.records[1].instances] == [(1, 2, 10, 20), (3, 4, 12, 22)]
     assert "3 images have no template" in dataset.notes
+    (tmp_path / "out" / "index.csv").unlink()
+    assert facts(formats.read(tmp_path / "out"), "split") == facts(made, "split")       # from trainval.txt and the others
     picture(next((tmp_path / "out").rglob("d_temp.png")), 3, (20, 20))
     refused(tmp_path / "out", r"d_temp\.png: template of another size than its image, got 20x20 for d_test\.png")
     text.with_name("lost.txt").write_text("")
@@ -247,7 +249,7 @@ def test_group_of_a_tile_is_its_frame():
     tiles = ["p7_r03_c02", "p7_x0640_y0000", "p7_y0_x640", "p7_patch12", "p7_tile-7", "p7_640_1280", "p7_p0007", "p7-3",
              "train/p7_r03_c02", "p7_r1_c1_p0001", "p7_crop_2"]
     assert {frame_of(name) for name in tiles} == {"p7"}
-    whole = ["crazing_1", "exp1_num_265077", "2020-08-28", "a/000577_exposed_copper", "KGT1-S-060-A02", "00041000"]
+    whole = ["crazing_1", "exp1_num_265077", "2020-08-28", "a/000577_exposed_copper", "KGT1-S-060-A02", "scratch-3"]
     assert [frame_of(name) for name in whole] == whole
 
 
