@@ -167,7 +167,7 @@ def test_deeppcb_commas_templates_and_leftovers(made, tmp_path):
     assert [item.box for item in dataset.records[1].instances] == [(1, 2, 10, 20), (3, 4, 12, 22)]
     assert "3 images have no template" in dataset.notes
     (tmp_path / "out" / "index.csv").unlink()
-    assert facts(formats.read(tmp_path / "out"), "split") == facts(made, "split")       # from trainval.txt and the others
+    assert facts(formats.read(tmp_path / "out"), "split") == facts(made, "split")       # from trainval.txt ...
     picture(next((tmp_path / "out").rglob("d_temp.png")), 3, (20, 20))
     refused(tmp_path / "out", r"d_temp\.png: template of another size than its image, got 20x20 for d_test\.png")
     text.with_name("lost.txt").write_text("")
