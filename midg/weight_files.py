@@ -21,12 +21,13 @@ def read_weights(path: Path) -> Any:
                 damaged = archive.testzip()
         if damaged is None:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: holds more than tensors, numbers and text, got {_refused(error)}. It could run "
-                              "code on this machine and was not read; save the bare state_dict anew") from error
     except Exception as error:                      # damaged bytes can raise anything; all of it means the same
-        raise CheckpointError(f"{path}: cannot be read as weights, got '{_first_line(error)}'. "
-                              "Fetch or make it again") from error
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused:
+            raise CheckpointError(f"{path}: holds more than tensors, numbers and text, got '{refused[1]}'. It could run "
+                                  "code on this machine and was not read; save the bare state_dict anew") from error
+        got = "no file of torch.save" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
+        raise CheckpointError(f"{path}: cannot be read as weights, got '{got}'. Fetch or make it again") from error
     raise CheckpointError(f"{path}: damaged, got a wrong checksum of its part '{damaged}'. Fetch or make it again")
 
 
@@ -37,8 +38,3 @@ def _beside(path: Path) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _refused(error: pickle.UnpicklingError) -> str:
-    name = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return f"'{name[1] if name else _first_line(error)}'"
