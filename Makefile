@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench iopaint
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -23,4 +23,15 @@ bench: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(RUN) -c "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
+	touch $@
+
+# iopaint is apart: it needs old releases of what the project uses. IOPAINT_PYTHON=python3.11 chooses its interpreter.
+IOPAINT_PYTHON ?= $(PYTHON)
+iopaint: .venv-iopaint/ready
+
+.venv-iopaint/ready: requirements-iopaint.txt
+	$(IOPAINT_PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v < (3, 13) or sys.exit('make iopaint: it runs on Python 3.10 to 3.12, got %d.%d. Say IOPAINT_PYTHON=python3.11' % v)"
+	$(IOPAINT_PYTHON) -m venv .venv-iopaint
+	.venv-iopaint/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-iopaint.txt
+	.venv-iopaint/bin/python -W ignore -c "import iopaint.batch_processing"
 	touch $@
