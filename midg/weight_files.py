@@ -24,8 +24,8 @@ def read_weights(path: Path) -> Any:
     except Exception as error:                      # damaged bytes can raise anything; all of it means the same
         refused = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused:
-            raise CheckpointError(f"{path}: holds more than tensors, numbers and text, got '{refused[1]}'. It could run "
-                                  "code on this machine and was not read; save the bare state_dict anew") from error
+            raise CheckpointError(f"{path}: holds more than tensors, numbers and text, got '{refused[1]}'. It could "
+                                  "run code on this machine and was not read; save its tensors alone") from error
         got = "no file of torch.save" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
         raise CheckpointError(f"{path}: cannot be read as weights, got '{got}'. Fetch or make it again") from error
     raise CheckpointError(f"{path}: damaged, got a wrong checksum of its part '{damaged}'. Fetch or make it again")

@@ -81,7 +81,7 @@ def test_an_earlier_config_is_told_from_one_of_this_project(experiment):
 
 
 @pytest.mark.parametrize(("line", "message"), [
-    ("STYLE_LOS_WEIGHT: 3", "unknown key 'STYLE_LOS_WEIGHT'. Did you mean 'STYLE_LOSS_WEIGHT'? The earlier code passed"),
+    ("STYLE_LOS_WEIGHT: 3", "unknown key 'STYLE_LOS_WEIGHT'. Did you mean 'STYLE_LOSS_WEIGHT'? The earlier"),
     ("sigma: 2", "unknown key 'sigma'. Did you mean 'SIGMA'?"),
     ("SIGMA: three", "'SIGMA' must be a number, at least -1, got 'three'"),
     ("GAN_LOSS: wgan", "'GAN_LOSS' must be one of nsgan, lsgan, hinge, got 'wgan'"),
