@@ -102,14 +102,14 @@ def page(found: dict, *, whole: bool = False) -> list[str]:
     """The lines that are printed; `whole`: with every picture, however many there are."""
     names = list(found["means"])
     rows = found["pictures"] if whole else found["pictures"][:SHOWN_ROWS]
-    width = max(len(row["name"]) for row in [*rows, {"name": "all edges together"}])
-    cells = [(row["name"], [number(row[name]) for name in names]) for row in rows]
-    total = ("all edges together" if "sigma" in found else "mean", [number(found["means"][name]) for name in names])
+    total = {"name": "all edges together" if "sigma" in found else "mean", **found["means"]}
+    width = max(len(row["name"]) for row in [*rows, total])
+    cells = [(row["name"], [number(row[name]) for name in names]) for row in [*rows, total]]
     widths = [max(len(title(name, found)), 8) for name in names]
     lines = [f"{found['pairs']} pairs: {found['output']} against {found['data']}"]
     lines += [f"masks: {found['mask']}"] if found["mask"] else []
     lines += ["", *("  ".join([name.ljust(width), *(cell.rjust(side) for cell, side in zip(row, widths))])
-                    for name, row in [("", [title(name, found) for name in names]), *cells, total])]
+                    for name, row in [("", [title(name, found) for name in names]), *cells])]
     if len(found["pictures"]) > len(rows):
         lines.append(f"({len(found['pictures']) - len(rows)} more pictures are in metrics.txt)")
     if found.get("identical"):

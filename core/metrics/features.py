@@ -21,12 +21,14 @@ from .distribution import (
     kernel_distance,
     precision_recall_density_coverage,
 )
+from .diversity import diversity, feature_distances, nearest
 from .image import Picture
 from .resize import resized
 from .scattering import LENGTH, SIDE_PX, scattering
 
 EXTRACTORS = ("scattering", *pretrained.NETWORKS)
 BATCH = 32
+DIVERSITY = "diversity within clusters"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Extractor:
     def title(self, figure: str) -> str:
         """Name of a figure: "FID" and "KID" alone are those of FID's Inception; others name the extractor."""
         if self.is_fid:
-            known = {"frechet distance": "FID", "kernel distance": "KID"}.get(figure, f"{figure} (Inception)")
+            known = figure.replace("frechet distance", "FID").replace("kernel distance", "KID")
+            known += " (Inception)" if known == figure else ""
             return known if self.resize == "clean" else f"{known} [{self.resize}]"
         return f"{figure} [{self.name}]"
 
@@ -83,12 +86,15 @@ def extractor(name: str = "scattering", weights: str | None = None, *, resize: s
 
 def compare(real: Sequence[Picture], made: Sequence[Picture], extract: Extractor, *, seed: int = 0,
             ) -> dict[str, float | None]:
-    """Every figure of core/metrics/distribution.py under its name; None for those that need more pictures."""
+    """Every figure of core/metrics/distribution.py under its name; None for those that need more pictures.
+
+    With them, `diversity` (core/metrics/diversity.py) of the made ones, each in the cluster of its nearest real one.
+    """
     rows, made_rows = extract(real), extract(made)
     fewest = min(len(rows), len(made_rows))
     names = ("precision", "recall", "density", "coverage")
     found: dict[str, float | None] = dict.fromkeys(
-        ["kernel distance", "kernel distance standard error", "frechet distance", *names])
+        ["kernel distance", "kernel distance standard error", "frechet distance", *names, DIVERSITY])
     if fewest >= 2:
         found["frechet distance"] = frechet_distance(rows, made_rows)
     if fewest >= KERNEL_LEAST:
@@ -97,6 +103,8 @@ def compare(real: Sequence[Picture], made: Sequence[Picture], extract: Extractor
     if fewest > NEIGHBOURS:
         manifold = precision_recall_density_coverage(rows, made_rows)
         found |= {name: getattr(manifold, name) for name in names}
+    if fewest:
+        found[DIVERSITY] = diversity(feature_distances(made_rows), nearest(feature_distances(made_rows, rows))).value
     return {extract.title(name): value for name, value in found.items()}
 
 

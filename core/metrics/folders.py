@@ -74,7 +74,8 @@ def picture_folder(folder: Path) -> Path:
     """
     kind = folder.parent
     others = [kind / "images" / folder.name, kind / kind.resolve().name / folder.name]
-    others += [folder.with_name({"result": "results", "results": "result"}.get(folder.name, folder.name))]
+    if folder.name in ("result", "results"):
+        others.append(kind / ("results" if folder.name == "result" else "result"))
     return folder if folder.is_dir() else next((other for other in others if other.is_dir()), folder)
 
 

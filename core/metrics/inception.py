@@ -4,21 +4,22 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import inception
 
-OUTPUTS = 1008
+OUTPUTS = 1008                  # of the file's classifier, which tells it from torchvision's with 1000
 
 
 def fid_inception() -> nn.Module:
-    """The network without weights; it reads the state dict `pt_inception-2015-12-05` by its own keys.
+    """The network without weights or classifier; it reads the state dict `pt_inception-2015-12-05` by its own keys.
 
     Two differences in the blocks' pooling branch: averages leave out the padding, and the last block takes the
     maximum. Input float [N, 3, 299, 299], (value - 128) / 128 of 0..255.
     """
-    network = inception.Inception3(num_classes=OUTPUTS, aux_logits=False, transform_input=False, init_weights=False)
+    network = inception.Inception3(aux_logits=False, transform_input=False, init_weights=False)
     blocks = {name: block for name, block in network.named_children() if name.startswith("Mixed")}
     for name, block in blocks.items():
         if hasattr(block, "branch_pool"):                               # those that halve the size have none
             block.branch_pool = _Pooled(block.branch_pool, maximum=name == "Mixed_7c")
             _hand_over_input(block)
+    network.fc = nn.Identity()
     return network
 
 

@@ -1,12 +1,12 @@
 """LPIPS (Zhang et al. 2018), version 0.1, from weights that the user gives: a backbone and the learned linear heads."""
+import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 
 from ..errors import ConfigError, did_you_mean
 from .image import Picture, to_unit
-from .pretrained import filled, state_of
+from .pretrained import bare, filled, state_of
 
 # torchvision's name; where each of the five parts of `features` ends; channels there
 BACKBONES = {
@@ -33,18 +33,17 @@ class Lpips:
             raise ConfigError("lpips: no heads, got none given. Name the file of learned heads, weights/v0.1/alex.pth "
                               "or vgg.pth of the lpips package; without it there is no LPIPS")
         ends, channels = BACKBONES[backbone]
-        network = torchvision.models.get_model(backbone, weights=None).features
-        state = {key.removeprefix("features."): value for key, value in state_of(backbone, weights)[0].items()}
-        network = filled(network, state, f"lpips: {weights}", backbone)
-        self.parts = [network[start:end].to(device).eval().requires_grad_(False)
-                      for start, end in zip((0, *ends), ends)]
-        lines = nn.ModuleDict({f"lin{k}": nn.ModuleDict({"model": nn.ModuleDict(
-            {"1": nn.Conv2d(count, 1, 1, bias=False)})}) for k, count in enumerate(channels)})
-        filled(lines, state_of(backbone, heads)[0], f"lpips: {heads}", f"{backbone}'s heads")
-        self.heads = [lines[f"lin{k}"]["model"]["1"].to(device).requires_grad_(False) for k in range(len(channels))]
+        with torch.device("meta"):
+            network = bare(backbone)
+            lines = nn.ModuleDict({f"lin{k}": nn.ModuleDict({"model": nn.ModuleDict(
+                {"1": nn.Conv2d(count, 1, 1, bias=False)})}) for k, count in enumerate(channels)})
+        filled(network, state_of(backbone, weights)[0], f"lpips: {weights}", backbone).to(device).eval()
+        filled(lines, state_of(backbone, heads)[0], f"lpips: {heads}", f"{backbone}'s heads").to(device)
+        self.parts = [network.features[start:end] for start, end in zip((0, *ends), ends)]
+        self.heads = [lines[f"lin{k}"]["model"]["1"] for k in range(len(channels))]
         self.name, self.device = f"LPIPS [{backbone}]", device
 
-    def __call__(self, made: Picture, true: Picture) -> float | torch.Tensor:
+    def __call__(self, made: Picture, true: Picture) -> float | np.ndarray:
         """The distance, as in core/metrics/image.py: a float for single pictures, float64 [N] for batches."""
         with torch.no_grad():
             found = 0

@@ -42,12 +42,10 @@ def load(name: str, weights: str | None, device: str = "cpu") -> Loaded:
     layer, length, side = NETWORKS[name]
     state, digest = state_of(name, weights)
     tensorflow = name == "inception" and "fc.weight" in state and len(state["fc.weight"]) == OUTPUTS
-    network = filled(fid_inception() if tensorflow else _torchvision(name), state, f"features: {weights}", name)
-    if name == "vgg19":
-        network = network.features[:36]                                 # up to relu5_4
-    else:
-        network.fc = nn.Identity()
-    body = network.to(device).eval().requires_grad_(False)
+    with torch.device("meta"):                                          # shapes alone: the file has the values
+        network = fid_inception() if tensorflow else bare(name)
+    body = filled(network, state, f"features: {weights}", name).to(device).eval()
+    body = body.features[:36] if name == "vgg19" else body              # up to relu5_4
     ranges = ((128 / 255,) * 3,) * 2 if tensorflow else ((0.5,) * 3,) * 2 if name == "inception" else (MEAN, SPREAD)
     shift, scale = (torch.tensor(values, device=device)[:, None, None] for values in ranges)
 
@@ -85,21 +83,28 @@ def state_of(name: str, weights: str | None) -> tuple[dict[str, torch.Tensor], s
 
 
 def filled(network: nn.Module, state: dict[str, torch.Tensor], where: str, name: str) -> nn.Module:
-    """The network with the weights in it. ConfigError where they are another network's."""
+    """The network, whose own values may be missing (meta), with those of the file. ConfigError: another network's."""
     wanted = network.state_dict()
-    missing = [key for key, value in wanted.items()
-               if key not in state and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
-    if missing or wrong:
-        first = f"no '{missing[0]}'" if missing else f"'{wrong[0]}' of shape {tuple(state[wrong[0]].shape)}"
+    tops = {key.split(".")[0] for key in wanted}
+    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
+    shapes = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    over = [key for key in state if key.split(".")[0] in tops and key not in wanted]
+    if missing or shapes or over:
+        key = (missing or shapes or over)[0]
+        first = f"no '{key}'" if missing else f"'{key}' of {list(state[key].shape)}"
         raise ConfigError(f"{where}: weights of another network than {name}, got {first} ({len(missing)} missing, "
-                          f"{len(wrong)} of another shape). Give the weights that belong to it")
-    network.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
-    return network
+                          f"{len(shapes)} of another shape, {len(over)} too many). Give the weights that belong to it")
+    values = {key: state.get(key, torch.tensor(0)) for key in wanted}
+    network.load_state_dict({key: value.float() if value.is_floating_point() else value
+                             for key, value in values.items()}, assign=True)
+    return network.requires_grad_(False)
 
 
-def _torchvision(name: str) -> nn.Module:
+def bare(name: str) -> nn.Module:
+    """torchvision's network without its last layers, which classify."""
     if name == "inception":
-        return torchvision.models.inception_v3(weights=None, aux_logits=False, transform_input=False,
-                                               init_weights=False)
-    return torchvision.models.get_model(name, weights=None)
+        network = torchvision.models.Inception3(aux_logits=False, transform_input=False, init_weights=False)
+    else:
+        network = torchvision.models.get_model(name, weights=None)
+    setattr(network, "fc" if hasattr(network, "fc") else "classifier", nn.Identity())
+    return network
