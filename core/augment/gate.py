@@ -1,4 +1,4 @@
-"""The quality gate: is a made defect labelled, visible, no copy of a training defect, and inside its bounds?"""
+"""The quality gate: is a made defect labelled, visible, inside its bounds, joined as its class is, and no copy?"""
 from dataclasses import dataclass, field
 
 import cv2
@@ -6,8 +6,10 @@ import numpy as np
 
 from . import surroundings
 from .bank import Crop, DefectBank
+from .contacts import contacts, usual_contacts
 from .generator import Box
 from .likeness import Originals, likeness
+from .settings import GateSettings
 
 VISIBILITY_LIMITS = (1.2, 3.0)
 CALIBRATION_CROPS = 100     # training defects, evenly chosen, that the limit of visibility is learned from
@@ -15,28 +17,9 @@ QUARTILE = 0.319            # lower quartile of the absolute value of a normal v
 
 
 @dataclass(frozen=True)
-class GateSettings:
-    """The rules' thresholds.
-
-    visibility  least contrast of the defect over the grain round it (see `visibility`); None: what all but a twentieth
-                of the training defects reach, within VISIBILITY_LIMITS
-    contrast    least mean change inside the label, of full scale
-    plain       mean change from which a defect is visible on any grain
-    near_copy   highest likeness to a training defect (see `likeness.likeness`), -1..1
-    outgrown    largest factor by which the label may be wider or taller than the wanted box
-    cover       largest share of the window that a label may cover
-    """
-    visibility: float | None = None
-    contrast: float = 0.02
-    plain: float = 0.15
-    near_copy: float = 0.88
-    outgrown: float = 2.0
-    cover: float = 0.8
-
-
-@dataclass(frozen=True)
 class Verdict:
-    """reason: "empty label", "not visible", "near copy", "too large" or None; figures: what was measured."""
+    """figures: what was measured; reason: "empty label", "not visible", "too large", "scattered label",
+    "joined wrongly", "near copy" or None."""
     kept: bool
     reason: str | None
     figures: dict[str, float] = field(default_factory=dict)
@@ -45,15 +28,19 @@ class Verdict:
 class Gate:
     """Judges made defects against a bank. Plain data; `near_copy_off` where copying is the method."""
 
-    def __init__(self, bank: DefectBank, settings: object | None = None, *, near_copy_off: bool = False):
-        given = {name: getattr(settings, name, None) for name in GateSettings.__dataclass_fields__}
-        self.settings = GateSettings(**{name: value for name, value in given.items() if value is not None})
+    def __init__(self, bank: DefectBank, settings: GateSettings | None = None, *, near_copy_off: bool = False):
+        self.settings = settings or GateSettings()
         self.visibility = self.settings.visibility or _usual_visibility(bank.crops)
+        self.usual_contacts = usual_contacts(bank.crops) if self.settings.contacts else {}
         self.near_copy_off = near_copy_off
         self._originals = None if near_copy_off else Originals.of(bank.crops)
 
-    def judge(self, clean: np.ndarray, made: np.ndarray, mask: np.ndarray, label: str, box: Box) -> Verdict:
-        """Judge one defect: uint8 or uint16 windows [H, W, 3], its label bool [H, W], the wanted box in their px."""
+    def judge(self, clean: np.ndarray, made: np.ndarray, mask: np.ndarray, label: str, box: Box, *,
+              place_given: bool = False) -> Verdict:
+        """Judge one defect: uint8 or uint16 windows [H, W, 3], its label bool [H, W], the wanted box in their px.
+
+        place_given  the user chose the place: how the defect joins what is there is not judged
+        """
         if not mask.any():
             return Verdict(False, "empty label")
         bounds = _bounds(mask)
@@ -67,6 +54,14 @@ class Gate:
             return Verdict(False, "not visible", figures)
         if figures["growth"] > limits.outgrown or figures["cover"] > limits.cover:
             return Verdict(False, "too large", figures)
+        figures["scatter"] = scatter(mask)
+        if figures["scatter"] > limits.scatter:
+            return Verdict(False, "scattered label", figures)
+        usual = self.usual_contacts.get(label)
+        if usual is not None:
+            figures["contacts"] = contacts(clean, made, mask)
+            if figures["contacts"] != usual and not place_given:
+                return Verdict(False, "joined wrongly", figures)
         if not self.near_copy_off:
             figures["likeness"] = likeness(made, (bounds, box), self._originals)
             if figures["likeness"] > limits.near_copy:
@@ -93,6 +88,14 @@ def visibility(clean: np.ndarray, made: np.ndarray, mask: np.ndarray) -> dict[st
     grain = np.abs(cv2.GaussianBlur(before, (0, 0), sigma) - cv2.GaussianBlur(before, (0, 0), 2.5 * sigma))
     noise = max(float(np.percentile(grain, 25)) / QUARTILE, 1 / 255)
     return {"contrast": contrast, "visibility": float(np.percentile(change[inside], 80)) / noise}
+
+
+def scatter(mask: np.ndarray) -> float:
+    """Share of a label outside its largest part, 0 where it has no more than three: a handful of specks is no label."""
+    x1, y1, x2, y2 = _bounds(mask)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask[y1:y2, x1:x2].astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return 1 - float(areas.max() / areas.sum()) if count > 4 else 0.0
 
 
 def _usual_visibility(crops: tuple[Crop, ...]) -> float:

@@ -122,7 +122,8 @@ class Maker:
             mask = tight_mask(clean, made, generated.alpha.numpy())
             made = compose.confine(clean, made, mask)
         with clock("gate"):
-            verdict = self.gate.judge(clean, made, mask, label, inside)
+            given = want.box is not None or want.point is not None
+            verdict = self.gate.judge(clean, made, mask, label, inside, place_given=given)
         figures = {name: round(float(value), 4) for name, value in sorted(verdict.figures.items())}
         if not mask.any() or (self.config.gate.enabled and not verdict.kept):
             return {"reason": verdict.reason or "empty label", "box": list(box), "figures": figures}

@@ -31,8 +31,15 @@ class GateSettings(Section):
     """What is rejected, and how often another try is made."""
     enabled: bool = Field(True, description="false: keep all that has a label")
     retries: int = Field(10, ge=0, description="further tries, each with the next seed, for a defect that is rejected")
-    visibility: float | None = Field(None, gt=0, description="least visibility; null: the gate's own")
-    near_copy: float | None = Field(None, gt=0, le=1, description="highest likeness to a training defect; null: own")
+    visibility: float | None = Field(
+        None, gt=0, description="least contrast over the grain round it; null: what nearly all training defects reach")
+    contrast: float = Field(0.02, ge=0, le=1, description="least mean change inside the label, of full scale")
+    plain: float = Field(0.15, ge=0, description="mean change from which a defect is visible on any grain")
+    outgrown: float = Field(2.0, gt=0, description="the label may be this many times wider or taller than its box")
+    cover: float = Field(0.8, gt=0, le=1, description="largest share of the window that a label may cover")
+    scatter: float = Field(0.6, gt=0, le=1, description="largest share of a label in specks outside its largest part")
+    contacts: bool = Field(True, description="a defect joins what is round it in as many places as the real ones do")
+    near_copy: float = Field(0.88, gt=0, le=1, description="highest likeness to a training defect")
 
 
 class AugmentConfig(Section):

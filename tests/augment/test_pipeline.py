@@ -203,7 +203,7 @@ def test_sizes_and_numbers_are_the_users(data, tmp_path):
 
 
 def test_what_never_passes_is_given_up_and_told(data, tmp_path):
-    result = augment(AugmentConfig(data=data, output=tmp_path / "out", count=3, gate={"visibility": 1e9, "retries": 2}))
+    result = augment(AugmentConfig(data=data, output=tmp_path / "out", count=3, gate={"outgrown": 1e-9, "retries": 2}))
     assert result.counts["kept"] == 0
     assert result.counts["failed"] == 3
     assert {item["reason"] for line in manifest(tmp_path / "out") for item in line["rejected"]}

@@ -1,0 +1,64 @@
+"""How a defect joins what is round it: an open cuts a trace through, a short bridges two, a spur grows out of one."""
+from collections import Counter
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .bank import Crop
+
+MOST = 3                    # from here on it is "many"
+SHORTEST_PX = 2             # a contact, and a gap between two, are at least this long on the rim
+FEWEST_CROPS = 8            # real defects of a class needed to learn its rule
+USUAL = 0.85                # share of them that must have the same number, or the class has no rule
+
+
+def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray) -> int:
+    """The number of places, 0 to MOST, where the defect's rim meets material of the defect's own colour.
+
+    clean, made  uint8 or uint16 windows [H, W, 3]; mask bool [H, W], not empty.
+    A rim pixel counts where the clean material is nearer to the defect's colour than to what the defect covers.
+    """
+    before, after = (np.median(image[mask], axis=0).astype(np.float32) for image in (clean, made))
+    axis = after - before
+    like = ((clean.astype(np.float32) - before) @ axis / max(float(axis @ axis), 1e-6)) > 0.5
+    rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2)
+    outlines, _ = cv2.findContours(rim, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=len)[:, 0]
+    return min(_runs(like[outline[:, 1], outline[:, 0]]), MOST)
+
+
+def usual_contacts(crops: Sequence[Crop]) -> dict[str, int]:
+    """By class, the number of contacts that nearly all its real defects have; classes without one are left out."""
+    found: dict[str, Counter] = {}
+    for crop in crops:
+        found.setdefault(crop.label, Counter())[contacts(crop.clean, crop.pixels, crop.mask)] += 1
+    rules = {}
+    for label, counts in found.items():
+        number, times = counts.most_common(1)[0]
+        total = sum(counts.values())
+        if total >= FEWEST_CROPS and times >= USUAL * total and number < MOST:
+            rules[label] = number
+    return rules
+
+
+def _runs(flags: np.ndarray) -> int:
+    """Runs of true along a closed line, gaps and runs shorter than SHORTEST_PX left out."""
+    for value in (False, True):
+        flags = _without_short(flags, value)
+    if flags.all() or not flags.any():
+        return int(flags.all())
+    return int((flags & ~np.roll(flags, 1)).sum())
+
+
+def _without_short(flags: np.ndarray, value: bool) -> np.ndarray:
+    """The closed line with runs of `value` shorter than SHORTEST_PX turned over."""
+    if (flags == flags[0]).all():
+        return flags
+    start = int(np.flatnonzero(flags != np.roll(flags, 1))[0])
+    line = np.roll(flags, -start)
+    edges = np.flatnonzero(np.diff(line)) + 1
+    for begin, end in zip([0, *edges], [*edges, len(line)]):
+        if line[begin] == value and end - begin < SHORTEST_PX:
+            line[begin:end] = not value
+    return np.roll(line, start)
