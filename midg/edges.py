@@ -14,6 +14,7 @@ from core.errors import DataError
 LOW, HIGH = float(np.float32(0.1)), 0.2     # on the gradient of grey 0..1; scikit-image keeps the low one as float32
 TRUNCATE = 4.0                              # the Gaussian ends at this many sigmas
 LINE_WIDTH_PX = 6                           # a drawing this thin is a line, a thicker one an area
+COVER_PX = 2                                # a drawn area hides the background's edges this far beyond its border
 ROUNDS = 4                                  # of the search for connected pixels, between two looks whether it is done
 
 
@@ -58,29 +59,38 @@ def merged_edges(inside: torch.Tensor, outside: torch.Tensor, mask: torch.Tensor
     return inside * mask + outside * (1 - mask)
 
 
-def with_drawing(drawing: np.ndarray, outside: torch.Tensor, mask: torch.Tensor, sigma: float) -> torch.Tensor:
-    """`merged_edges` of a drawn shape: float32 [1, H, W].
+def with_drawing(drawing: np.ndarray, background: torch.Tensor, mask: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The edge map of a drawn defect on a background: float32 [1, H, W].
 
-    drawing  bool [H, W]: areas, closed contours or lines of the wanted defect; what lies outside the mask is left out
-    outside  edges of the background [1, H, W]; mask [1, H, W]
+    drawing     bool [H, W]: areas, closed contours or lines of the wanted defect; only what is in the mask counts
+    background  edges of the material without the defect [1, H, W]. Outside the mask they are kept; inside it too, as in
+                a picture of a real defect, but for those that the drawn area covers
+    mask        bool or 0/1 [1, H, W]
     """
-    inside = edges_of_drawing(drawing, mask[0].cpu().numpy() > 0.5, sigma).to(outside.device)
-    return merged_edges(inside.float(), outside.float(), mask)
+    drawn, area = _drawn(drawing, mask[0].cpu().numpy() > 0.5, sigma)
+    covered = cv2.dilate(area.astype(np.uint8), np.ones((2 * COVER_PX + 1,) * 2, np.uint8)) > 0
+    drawn, covered = (torch.from_numpy(values)[None].to(background.device) for values in (drawn, covered))
+    return merged_edges((drawn | (background > 0.5) & ~covered).float(), background.float(), mask)
 
 
-def edges_of_drawing(drawing: np.ndarray, mask: np.ndarray, sigma: float) -> torch.Tensor:
-    """The edges that a drawn defect [H, W] would have in a picture, inside the mask [H, W]: bool [1, H, W].
+def edges_of_drawing(drawing: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """The edges that a drawn defect [H, W] would have in a picture, inside the mask [H, W]: bool [H, W].
 
     Areas and closed contours get the Canny edges of their area, so that a drawing looks like what the generator was
     trained on; open lines are thinned to 1 px. DataError: nothing is drawn there.
     """
-    drawn = drawing.astype(bool) & mask.astype(bool)
-    if not drawn.any():
-        raise DataError(f"drawn shape: no line or area inside the mask, got {int(drawing.astype(bool).sum())} px drawn "
-                        f"and a mask of {int(mask.astype(bool).sum())} px that do not meet. Move one onto the other")
-    area, lines = _areas_and_lines(drawn)
-    found = canny(torch.from_numpy(area)[None].double(), sigma, torch.from_numpy(mask.astype(bool))[None])
-    return found | torch.from_numpy(lines)[None]
+    return _drawn(drawing, mask, sigma)[0]
+
+
+def _drawn(drawing: np.ndarray, mask: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of a drawing inside the mask, and the area that it covers: bool [H, W] each."""
+    drawing, mask = drawing.astype(bool), mask.astype(bool)
+    if not (drawing & mask).any():
+        raise DataError(f"drawn shape: no line or area inside the mask, got {drawing.sum()} px drawn and a mask of "
+                        f"{mask.sum()} px that do not meet. Move one onto the other")
+    area, lines = _areas_and_lines(drawing & mask)
+    outline = canny(torch.from_numpy(area)[None].double(), sigma, torch.from_numpy(mask)[None])[0].numpy()
+    return outline | lines, area
 
 
 def _areas_and_lines(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +227,6 @@ def _linked(place: torch.Tensor, strong: torch.Tensor, shape: torch.Size) -> tor
             own = label[:count]
             best = torch.maximum(label.index_select(0, neighbours).view(8, count).amax(0), own)
             told = label.scatter_reduce(0, own, best, "amax")
-            told[:count] = torch.maximum(told[:count], best)
             label = torch.cat([told.index_select(0, told[:count]), told[count:]])
         if torch.equal(label, before):
             break

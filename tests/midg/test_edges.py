@@ -173,8 +173,8 @@ def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
 
 def test_a_drawn_contour_means_the_area_within_it():
     mask = rectangle(15, 15, 65, 65)
-    area = edges.edges_of_drawing(disc(), mask, 2.0)[0].numpy()
-    contour = edges.edges_of_drawing(disc(15) & ~disc(12), mask, 2.0)[0].numpy()
+    area = edges.edges_of_drawing(disc(), mask, 2.0)
+    contour = edges.edges_of_drawing(disc(15) & ~disc(12), mask, 2.0)
     rows, columns = area.nonzero()
     assert np.abs(np.hypot(rows - 40, columns - 40) - 14).max() < 2.5
     assert ndimage.label(area, np.ones((3, 3)))[1] == 1     # one closed line
@@ -184,25 +184,29 @@ def test_a_drawn_contour_means_the_area_within_it():
 
 def test_open_lines_are_kept_one_pixel_wide():
     line = rectangle(38, 20, 42, 60)
-    drawn = edges.edges_of_drawing(line, rectangle(10, 10, 70, 70), 3.0)[0].numpy()
+    drawn = edges.edges_of_drawing(line, rectangle(10, 10, 70, 70), 3.0)
     assert drawn.sum(axis=0).max() == 1
     assert 34 <= drawn.sum() <= 40
 
 
 def test_a_shape_cut_by_the_mask_gets_no_edge_along_the_cut():
     mask = rectangle(20, 20, 40, 60)
-    drawn = edges.edges_of_drawing(disc(), mask, 2.0)[0].numpy()
+    drawn = edges.edges_of_drawing(disc(), mask, 2.0)
     assert drawn.any()
     assert not drawn[~mask].any()
     assert drawn[36:40, 30:50].sum() == 0
 
 
-def test_a_drawing_joins_the_backgrounds_edges_outside_the_mask():
-    background, mask = torch.zeros(1, 80, 80), torch.from_numpy(rectangle(15, 15, 65, 65))[None]
-    background[:, 5] = background[:, 40] = 1
-    joined = edges.with_drawing(disc(), background, mask, 2.0)
-    assert torch.equal(joined[~mask], background[~mask])
-    assert torch.equal(joined[mask], edges.edges_of_drawing(disc(), mask[0].numpy(), 2.0).float()[mask])
+def test_a_drawing_joins_the_backgrounds_edges_and_covers_those_behind_it():
+    mask = rectangle(15, 15, 65, 65)
+    background = rectangle(0, 5, 80, 6) | rectangle(0, 40, 80, 41) | rectangle(0, 60, 80, 61)
+    joined = edges.with_drawing(disc(), torch.from_numpy(background)[None], torch.from_numpy(mask)[None], 2.0)[0] > 0
+    drawn = edges.edges_of_drawing(disc(), mask, 2.0)
+    assert (joined.numpy()[~mask] == background[~mask]).all()
+    assert (joined.numpy()[disc()] == drawn[disc()]).all()
+    assert joined[:, 60].all()                              # behind no part of the shape
+    assert joined[15:20, 40].all()
+    assert not joined[30:50, 40].any()
 
 
 def test_a_drawing_outside_the_mask_is_an_error():

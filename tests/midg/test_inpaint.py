@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from core.data.images import read_image, read_mask, write_image
 from core.errors import CheckpointError, ConfigError, DataError, OutputError
@@ -136,10 +137,11 @@ def test_soft_masks_are_cut_at_127_and_jpeg_masks_do_not_leak(folders):
 
 def test_masks_of_another_size_are_stretched_without_soft_borders(folders):
     folders.add("x", picture(90, 120))
-    Image.fromarray(np.kron([[0, 0, 0, 0], [0, 255, 0, 0], [0, 0, 0, 0]], np.ones((15, 15))).astype(np.uint8)).save(
-        folders.masks / "x.png")
+    small = np.zeros((30, 40), np.uint8)
+    small[10, 10] = 255
+    Image.fromarray(small).save(folders.masks / "x.png")
     pair = inpaint.Pair(folders.images / "x.png", folders.masks / "x.png")
-    assert (inpaint.read_hole(pair) == hole_in(picture(90, 120), (30, 30, 60, 60))).all()
+    assert (inpaint.read_hole(pair) == hole_in(picture(90, 120), (30, 30, 33, 33))).all()
 
 
 def test_masks_of_another_aspect_are_an_error_that_names_all(folders):
@@ -229,14 +231,29 @@ def test_patch_carries_lines_on_and_takes_no_other_defect(folders):
     assert filled[holes].std() > 0.95 * image[holes].std()  # nor is it blurred
 
 
-def test_patch_fills_holes_larger_than_its_search_and_those_without_a_place():
-    image = picture(300, 700)
-    hole = hole_in(image, (100, 60, 340, 240))
+def cloudy(height: int, width: int) -> np.ndarray:
+    """Soft irregular texture, uint8 [H, W, 3]: no place of it is like another."""
+    grain = rng(4).standard_normal((height, width, 3))
+    soft = ndimage.gaussian_filter(grain, (4, 4, 0)) * 12 + grain * 0.3
+    return (128 + 40 * soft).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("side", [30, 130])
+def test_patch_finds_the_one_place_that_fits_also_mirrored_and_for_large_holes(side, mirrored):
+    texture = cloudy(200, 60 + side)
+    image = np.concatenate([texture, texture[:, ::-1] if mirrored else texture], axis=1)
+    hole = hole_in(image, (30, 33, 30 + side, 33 + side))
     filled = inpaint.inpaint(image, hole, inpaint.filler("patch"))
-    assert np.abs(filled[hole].astype(int) - image[hole]).mean() < 20
-    small = picture(40, 40)
-    most = hole_in(small, (4, 4, 36, 36))
-    assert (inpaint.inpaint(small, most, inpaint.filler("patch"))[~most] == small[~most]).all()
+    assert (filled == image).mean() > 0.999
+
+
+def test_patch_fills_what_has_no_place_at_all():
+    image = picture(40, 40)
+    hole = hole_in(image, (4, 4, 36, 36))
+    filled = inpaint.inpaint(image, hole, inpaint.filler("patch"))
+    assert (filled[~hole] == image[~hole]).all()
+    assert np.abs(filled[hole].mean() - image.mean()) < 40
 
 
 def test_patch_is_nearer_to_the_published_inpainting_than_opencv(shared_data):
