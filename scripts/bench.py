@@ -18,7 +18,14 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from core import synthetic  # noqa: E402
+from core.augment import compose  # noqa: E402
+from core.augment.bank import DefectBank  # noqa: E402
+from core.augment.copypaste import CopyPaste  # noqa: E402
+from core.augment.gate import Gate  # noqa: E402
+from core.augment.generator import Request  # noqa: E402
+from core.augment.labels import tight_mask  # noqa: E402
 from core.augment.pipeline import images_of, prepare, read_verified  # noqa: E402
+from core.augment.placement import Placement  # noqa: E402
 from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
 from core.data import formats, images, shapes  # noqa: E402
@@ -100,15 +107,29 @@ def made_data(given: argparse.Namespace) -> None:
 
 
 def labels(given: argparse.Namespace) -> None:
-    """IoU of the written label with the truth: a made defect's own pixels, pasted on a defect-free board."""
-    from core.augment import label_check
-    for kind in ("pcb", "fpc"):
-        found = label_check.label_iou(kind)
+    """IoU of the written label with the truth: the pasted defect's own exact mask, moved as the defect was."""
+    for kind, size in (("pcb", (256, 256)), ("fpc", (224, 224))):
+        with tempfile.TemporaryDirectory() as name:
+            found = label_ious(board_set(Path(name), 60, size, kind))
         say(f"label IoU, synthetic {kind}, {len(found)} defects, median", f"{np.median(found):.3f}", "reach >= 0.85")
 
 
+def gate(given: argparse.Namespace) -> None:
+    """Real defects that the gate rejects, and planted faults that it finds, on the public sets beside the checkout."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    for name in ("deeppcb", "magnetic_tile", "midg_fpc", "bsdata_labelme", "neu_det", "pku_market_pcb"):
+        if not (shared / name).is_dir():
+            say(f"gate, {name}", "not at hand")
+            continue
+        bank = DefectBank.build(formats.read(shared / name), workers=os.cpu_count() or 1)
+        judged = gate_rates(bank)
+        say(f"gate, {name}: real defects rejected", f"{judged['real']:.1%}", "reach < 10 %")
+        say(f"gate, {name}: planted empty ones found", f"{judged['empty']:.1%}", "reach 100 %")
+        say(f"gate, {name}: planted copies found", f"{judged['copied']:.1%}", "reach 100 %")
+
+
 PARTS: dict[str, Callable] = {
-    "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "flat": flat}
+    "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat}
 
 
 def say(what: str, figure: str, beside: str = "") -> None:
@@ -129,10 +150,55 @@ def memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def board_set(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    recipe = Recipe(kind="pcb", count=count, seed=0, good_share=0.3, options={}, size=size)
+def board_set(folder: Path, count: int, size: tuple[int, int], kind: str = "pcb") -> Path:
+    recipe = Recipe(kind=kind, count=count, seed=0, good_share=0.3, options={}, size=size)
     make_set(recipe, folder, ["coco"], workers=1)
     return folder
+
+
+def label_ious(folder: Path) -> list[float]:
+    """The IoU of label and truth for four pasted defects of every class."""
+    dataset = formats.read(folder)
+    bank = DefectBank.build(dataset)
+    placement, generator = Placement.learn(dataset, bank), CopyPaste(bank)
+    found = []
+    for number in range(60):
+        record = dataset.records[number % len(dataset)]
+        board = images.read_image(record.clean or record.image)
+        for order, label in enumerate(bank.labels):
+            draw = rng(4, number, order)
+            box = placement.draw(board, label, [], draw)
+            if box is None:
+                continue
+            window = compose.window_round(box, record.size, generator.window_px)
+            clean = compose.cut(board, window)
+            inside = compose.shifted(box, -window[0], -window[1])
+            generated, truth = generator.paste(
+                Request(image=images.to_tensor(clean), box=inside, label=label, rng=draw))
+            mask = tight_mask(clean, compose.blend(clean, generated), generated.alpha.numpy())
+            if mask.any():
+                found.append(float((mask & truth).sum() / (mask | truth).sum()))
+    return found
+
+
+def gate_rates(bank: DefectBank) -> dict[str, float]:
+    """Shares of real defects rejected (each judged without its own group), and of planted faults found."""
+    counts: dict[str, list[bool]] = {"real": [], "empty": [], "copied": []}
+    free, strict = Gate(bank, near_copy_off=True), Gate(bank)
+    for number, crop in enumerate(bank.crops[::max(1, len(bank.crops) // 200)]):
+        others = tuple(other for other in bank.crops if other.group != crop.group)
+        own = Gate(replace(bank, crops=others)) if others and number % 10 == 0 else free
+        counts["real"].append(not own.judge(crop.clean, crop.pixels, crop.mask, crop.label, crop.inner_box).kept)
+        noise = rng(5, number).normal(0, 1, crop.clean.shape)
+        faint = (crop.clean + noise).clip(0, np.iinfo(crop.clean.dtype).max).astype(crop.clean.dtype)
+        for made in (crop.clean, faint):
+            mask = tight_mask(crop.clean, made, crop.mask.astype(np.float32))
+            counts["empty"].append(not strict.judge(crop.clean, made, mask, crop.label, crop.inner_box).kept)
+        turned = [np.ascontiguousarray(np.rot90(part, number % 4)) for part in (crop.clean, crop.pixels, crop.mask)]
+        box = compose.bounds(turned[2])
+        verdict = strict.judge(*turned, crop.label, box, place_given=True)
+        counts["copied"].append(not verdict.kept)
+    return {name: float(np.mean(flags)) for name, flags in counts.items()}
 
 
 def write_all(made, folder: Path) -> None:
