@@ -104,7 +104,7 @@ def page(found: dict, *, whole: bool = False) -> list[str]:
     rows = found["pictures"] if whole else found["pictures"][:SHOWN_ROWS]
     total = {"name": "all edges together" if "sigma" in found else "mean", **found["means"]}
     width = max(len(row["name"]) for row in [*rows, total])
-    cells = [(row["name"], [number(row[name]) for name in names]) for row in [*rows, total]]
+    cells = [(row["name"], [number(row[name], name) for name in names]) for row in [*rows, total]]
     widths = [max(len(title(name, found)), 8) for name in names]
     lines = [f"{found['pairs']} pairs: {found['output']} against {found['data']}"]
     lines += [f"masks: {found['mask']}"] if found["mask"] else []
@@ -129,9 +129,9 @@ def title(name: str, found: dict) -> str:
     return known.get(base, base.upper() if base == "lpips" else base) + (" (in mask)" if base != name else "")
 
 
-def number(value: float) -> str:
-    """Two digits behind the point from 10 on, as PSNR has, else four."""
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+def number(value: float, name: str = "") -> str:
+    """dB and large figures with two digits behind the point, the rest with four."""
+    return f"{value:.2f}" if name.startswith("psnr") or abs(value) >= 10 else f"{value:.4f}"
 
 
 def figures_of(rows: list[dict]) -> list[dict]:

@@ -108,7 +108,7 @@ def test_manifold_figures_by_hand():
 
 
 def test_a_set_against_itself_and_a_far_one():
-    rows = rng(7).normal(size=(50, 3)).repeat(2, 0)             # with equal rows, too
+    rows = rng(7).normal(size=(10, 3)).repeat(8, 0)             # more equal rows than neighbours: balls of radius 0
     same = precision_recall_density_coverage(rows, rows)
     assert (same.precision, same.recall, same.coverage) == (1, 1, 1)
     far = precision_recall_density_coverage(rows, rows + 100)
