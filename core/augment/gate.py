@@ -6,7 +6,7 @@ import numpy as np
 
 from . import surroundings
 from .bank import Crop, DefectBank
-from .contacts import contacts, usual_contacts
+from .contacts import joins, usual_contacts
 from .generator import Box
 from .likeness import Originals, likeness
 from .settings import GateSettings
@@ -58,12 +58,10 @@ class Gate:
         if figures["scatter"] > limits.scatter:
             return Verdict(False, "scattered label", figures)
         usual = self.usual_contacts.get(label)
-        if usual is not None:
-            figures["contacts"] = contacts(clean, made, mask)
-            if figures["contacts"] != usual and not place_given:
-                return Verdict(False, "joined wrongly", figures)
+        if usual is not None and not place_given and not joins(clean, made, mask, usual):
+            return Verdict(False, "joined wrongly", figures)
         if not self.near_copy_off:
-            figures["likeness"] = likeness(made, (bounds, box), self._originals)
+            figures["likeness"] = likeness(made, (bounds, box), self._originals, label)
             if figures["likeness"] > limits.near_copy:
                 return Verdict(False, "near copy", figures)
         return Verdict(True, None, figures)

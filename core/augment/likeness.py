@@ -11,12 +11,13 @@ from .generator import Box
 DEFECT_PX = 16              # coarse scale, 1 / 2 ** level: a defect is at most this large there
 CANVAS_PX = 20              # side of the coarse picture: the defect and a rim
 SHIFT_PX = 4                # how far the label's middle may lie from the original's, both ways, in coarse px
-PIECE_PX = 48               # of a larger defect this much is compared at native scale
-CANDIDATES = 12             # originals that are compared at native scale
+PIECE_PX = 32               # of a larger defect this much is compared at native scale
+CANDIDATES = 14             # originals, in a turn each, that are compared at native scale
 SIZE_WEIGHT = 0.2           # of the coarse correlation a factor of e in size costs
 DETAIL_SIGMA_PX = 3.0       # what varies more slowly than this is light, not detail
-FLAT = (2 / 255) ** 2       # variance of a picture in which there is nothing to be seen
-SIZES = (0.75, 2.2)         # sides of an original by sides of the label: a label may show only a part of a copy
+FLAT = (0.5 / 255) ** 2     # variance of a picture in which there is nothing to be seen
+SLACK_PX = 3                # what a px more or less does to the side of a small defect counts for little
+SIZES = (0.7, 2.5)          # sides of an original by sides of the label: a label may show only a part of a copy
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,20 @@ class Originals:
     weights: np.ndarray     # float32 [N, CANVAS_PX ** 2], 1 on the defect and its rim
     sizes_px: np.ndarray    # float64 [N, 2], short and long side
     levels: np.ndarray      # int [N]
+    labels: np.ndarray      # str [N]
 
     @classmethod
     def of(cls, crops: tuple[Crop, ...]) -> "Originals":
         rows = [_template(crop) for crop in crops]
         sizes = np.array([sorted(crop.size_px) for crop in crops], float)
         return cls(tuple(_piece(crop) for crop in crops), np.stack([row[0] for row in rows]),
-                   np.stack([row[1] for row in rows]), sizes, np.array([_level(crop.size_px) for crop in crops]))
+                   np.stack([row[1] for row in rows]), sizes, np.array([_level(crop.size_px) for crop in crops]),
+                   np.array([crop.label for crop in crops]))
 
 
-def likeness(made: np.ndarray, boxes: tuple[Box, ...], known: Originals, left_out: np.ndarray | None = None) -> float:
-    """Highest correlation, -1..1, of the detail of any training defect with that at any of `boxes` in a window `made`.
+def likeness(made: np.ndarray, boxes: tuple[Box, ...], known: Originals, label: str,
+             left_out: np.ndarray | None = None) -> float:
+    """Highest correlation, -1..1, of the detail of any training defect of a class with that at `boxes` in a window.
 
     Over eight turns and small shifts, light aside, the original's own pixels and a rim alone: what it lies on does not
     count. A coarse comparison finds the candidates, a fine one decides: two stains have the same shape before they
@@ -54,7 +58,8 @@ def likeness(made: np.ndarray, boxes: tuple[Box, ...], known: Originals, left_ou
     originals not to be compared with. -1 where none has a fitting size.
     """
     grey = _grey(made)
-    found = [match for box in _distinct(boxes) for match in _matches(grey, box, known, left_out)]
+    compared = known.labels == label if left_out is None else (known.labels == label) & ~left_out
+    found = [match for box in _distinct(boxes) for match in _matches(grey, box, known, compared)]
     found.sort(key=lambda match: -match[0])
     return max((_fine(grey, box, known.pieces[row], int(known.levels[row]), view)
                 for _, row, view, box in found[:CANDIDATES]), default=-1.0)
@@ -70,29 +75,29 @@ def _distinct(boxes: tuple[Box, ...]) -> list[Box]:
     return kept
 
 
-def _matches(grey, box: Box, known: Originals, left_out) -> list[tuple[float, int, int, Box]]:
-    """(rank, row, view, box) of every original of a fitting size: coarse correlation, less for another size."""
+def _matches(grey, box: Box, known: Originals, compared: np.ndarray) -> list[tuple[float, int, int, Box]]:
+    """(rank, row, view, box) of the originals most alike: by coarse correlation, less for another size."""
     size = np.array(sorted((box[2] - box[0], box[3] - box[1])), float)
-    ratio = known.sizes_px / size
-    fitting = ((ratio > SIZES[0]) & (ratio < SIZES[1])).all(axis=1)
-    if left_out is not None:
-        fitting &= ~left_out
+    ratio = (known.sizes_px + SLACK_PX) / (size + SLACK_PX)
+    fitting = compared & ((ratio > SIZES[0]) & (ratio < SIZES[1])).all(axis=1)
     found = []
     for level in np.unique(known.levels[fitting]):
         rows = np.flatnonzero(fitting & (known.levels == level))
         values, views = _coarse(_views(grey, box, int(level)), known.templates[rows], known.weights[rows])
-        values = values - SIZE_WEIGHT * np.abs(np.log(ratio[rows])).max(axis=1)
-        found += [(*match, box) for match in zip(values.tolist(), rows.tolist(), views.tolist())]
+        values -= SIZE_WEIGHT * np.abs(np.log(ratio[rows])).max(axis=1)[:, None]
+        best = np.argsort(-values, axis=None, kind="stable")[:CANDIDATES]
+        found += [(float(values.flat[i]), int(rows[i // 8]), int(views.flat[i]), box) for i in best.tolist()]
     return found
 
 
 def _coarse(views: np.ndarray, templates: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each template [N, P] its highest weighted correlation with any view [V, P], and which view that is."""
+    """Highest weighted correlation of templates [N, P] with views [V, P], for each turn: values and views, [N, 8]."""
     total = weights.sum(axis=1)[:, None]
     views = views - views.mean()                            # less rounding in the squares
     variance = weights @ (views * views).T - (weights @ views.T) ** 2 / total
     correlation = templates @ views.T / np.sqrt(np.maximum(variance, FLAT * total))
-    return correlation.max(axis=1), correlation.argmax(axis=1)
+    by_turn = correlation.reshape(len(templates), 8, -1)
+    return by_turn.max(axis=2), by_turn.argmax(axis=2) + np.arange(8) * by_turn.shape[2]
 
 
 def _fine(grey: np.ndarray, box: Box, piece: Piece, level: int, view: int) -> float:
@@ -144,8 +149,8 @@ def _detail(picture: np.ndarray) -> np.ndarray:
 def _rimmed(crop: Crop, level: int, side: int) -> np.ndarray:
     """float32 [side, side] at a level, 1 where the defect and the px round it make up a fair part."""
     near = cv2.dilate(crop.mask.astype(np.float32), np.ones((3, 3), np.float32))
-    weight = (_region(near, crop.inner_box, side, level) > 0.4).astype(np.float32)
-    return weight if weight.any() else np.ones_like(weight)
+    share = _region(near, crop.inner_box, side, level)
+    return (share > 0.4 * share.max()).astype(np.float32)
 
 
 def _views(grey: np.ndarray, box: Box, level: int) -> np.ndarray:
