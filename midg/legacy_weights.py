@@ -79,12 +79,14 @@ def from_earlier(state: dict[str, Tensor], network: Network) -> dict[str, Tensor
 def to_earlier(network: Network) -> dict[str, Tensor]:
     """The network's weights under the earlier keys, in their order, on the CPU. OutputError where they do not fit."""
     names, mine = earlier_names(network), network.state_dict()
-    published = 4 if isinstance(network, DefectGenerator) else 3
-    planes = next(iter(mine.values())).shape[1]
-    if len(names) < len(mine) or planes != published or attention_levels(network) not in (0, PUBLISHED_ATTENTION):
-        got = f"{network.classes} classes, {planes} input planes, {attention_levels(network)} levels of attention"
-        raise OutputError(f"{type(network).__name__}: cannot be written for the earlier code, got {got}. It knows one "
-                          f"class, {published} planes and {PUBLISHED_ATTENTION} levels")
+    planes, published = next(iter(mine.values())).shape[1], 4 if isinstance(network, DefectGenerator) else 3
+    for differs, got in ((len(names) < len(mine), f"{network.classes} classes"),
+                         (planes != published, f"{planes} input planes"),
+                         (attention_levels(network) not in (0, PUBLISHED_ATTENTION), "more levels of attention"),
+                         (getattr(network, "blend", False), "a plane of opacity (blend)")):
+        if differs:
+            raise OutputError(f"{type(network).__name__}: cannot be written for the earlier code, got {got}. Only a "
+                              "network of the published form can")
     state = {earlier: mine[key].detach().cpu().clone() for key, earlier in names.items()}
     return {**state, **{copy: state[earlier].clone() for copy, earlier in repeated(names).items()}}
 

@@ -108,28 +108,38 @@ class DefectGenerator(UNet):
     `x` and `attention` are those of `defect_input`.
     edge_threshold      attention is paid where the map is above it
     attention_levels    levels with edge attention, from the finest; the published networks use 2
+    blend               a fourth output plane is the paint's opacity over the background: 35,067,463 weights. Train it
+                        on what `paste` makes of it. Without it every pixel is painted anew, by a network whose
+                        normalisations hide how bright the picture is, and the mask's rectangle shows in many. Off for
+                        earlier weights
     legacy_attention    reproduction only: every value but an exact 0 is an edge, and the map is shrunk by sampling,
                         which loses lines of 1 px
     """
 
     def __init__(self, width: int = 64, *, edge_threshold: float = 0.5, attention_levels: int = 2,
-                 legacy_attention: bool = False, classes: int = 0):
+                 blend: bool = False, legacy_attention: bool = False, classes: int = 0):
         if not 1 <= attention_levels < LEVELS:
             raise ValueError(f"attention_levels must be 1 to {LEVELS - 1}, got {attention_levels}")
-        super().__init__(4, 3, width, spectral=False, classes=classes)
-        self.edge_threshold, self.legacy_attention = edge_threshold, legacy_attention
+        super().__init__(4, 4 if blend else 3, width, spectral=False, classes=classes)
+        self.edge_threshold, self.blend, self.legacy_attention = edge_threshold, blend, legacy_attention
         self.attention = EdgeAttention()
         self.fusion = nn.ModuleList(
             DoubleBlock(2 * channels, channels, spectral=False, classes=self.classes)
             for channels in self.channels[:attention_levels])
 
     def forward(self, x: Tensor, attention: Tensor, label: Tensor | None = None) -> Tensor:
+        colour, opacity = self.paint_over(x, attention, label)
+        return colour if opacity is None else torch.lerp(x[:, :3].float(), colour, opacity)
+
+    def paint_over(self, x: Tensor, attention: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The paint's colour [N, 3, H, W] and, with `blend`, its opacity [N, 1, H, W]: a soft mask of the defect."""
         def fuse(level: int, features: Tensor) -> Tensor:
             if level >= len(self.fusion):
                 return features
             attended = self.attention(features, self.lines(attention, level).to(features.dtype))
             return self.fusion[level](torch.cat([features, attended], 1), label)
-        return (2 * self.paint(x, label, fuse)).sigmoid()
+        planes = (2 * self.paint(x, label, fuse)).sigmoid()
+        return planes[:, :3], planes[:, 3:] if self.blend else None
 
     def lines(self, attention: Tensor, level: int) -> Tensor:
         """bool [N, 1, H / 2^level, W / 2^level]: where attention is paid."""

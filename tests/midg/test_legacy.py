@@ -350,7 +350,8 @@ def test_a_width_that_differs_says_which_to_set(tmp_path):
 
 
 @pytest.mark.parametrize("network", [
-    EdgeGenerator(2, mask_channel=True), EdgeGenerator(2, classes=2), DefectGenerator(2, attention_levels=3)])
+    EdgeGenerator(2, mask_channel=True), EdgeGenerator(2, classes=2), DefectGenerator(2, attention_levels=3),
+    DefectGenerator(2, blend=True), Discriminator(2, 2)])
 def test_what_the_earlier_code_cannot_hold_is_not_written(tmp_path, network):
     with pytest.raises(OutputError, match="cannot be written for the earlier code"):
         save_earlier(tmp_path / "x.pth", network)

@@ -202,6 +202,21 @@ def test_attention_matters_on_the_edges():
 
 
 @torch.no_grad()
+def test_a_blending_generator_lays_paint_over_the_background():
+    torch.manual_seed(0)
+    network, x = DefectGenerator(4, blend=True).eval(), torch.rand(2, 4, 32, 32)
+    colour, opacity = network.paint_over(x, x[:, 3:])
+    assert colour.shape == (2, 3, 32, 32)
+    assert opacity.shape == (2, 1, 32, 32)
+    torch.testing.assert_close(network(x, x[:, 3:]), colour * opacity + x[:, :3] * (1 - opacity))
+    network.output.bias[3] = -50.0                                 # no paint
+    assert torch.equal(network(x, x[:, 3:]), x[:, :3])
+    plain = DefectGenerator(4).eval()
+    assert plain.paint_over(x, x[:, 3:])[1] is None
+    assert torch.equal(plain.paint_over(x, x[:, 3:])[0], plain(x, x[:, 3:]))
+
+
+@torch.no_grad()
 def test_a_class_changes_the_picture_once_its_table_has_learned():
     torch.manual_seed(0)
     labels, x = torch.tensor([0, 2]), torch.rand(1, 3, 32, 32).expand(2, -1, -1, -1)
