@@ -7,25 +7,31 @@ import numpy as np
 
 from .bank import Crop
 
+REACHES_PX = (2, 1, 3)
 MOST = 3                    # from here on it is "many"
 SHORTEST_PX = 2             # a contact, and a gap between two, are at least this long on the rim
 FEWEST_CROPS = 8            # real defects of a class needed to learn its rule
 USUAL = 0.85                # share of them that must have the same number, or the class has no rule
 
 
-def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray) -> int:
+def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int = 2) -> int:
     """The number of places, 0 to MOST, where the defect's rim meets material of the defect's own colour.
 
-    clean, made  uint8 or uint16 windows [H, W, 3]; mask bool [H, W], not empty.
+    clean, made  uint8 or uint16 windows [H, W, 3]; mask bool [H, W], not empty; reach_px: how far out the rim lies.
     A rim pixel counts where the clean material is nearer to the defect's colour than to what the defect covers.
     """
     before, after = (np.median(image[mask], axis=0).astype(np.float32) for image in (clean, made))
     axis = after - before
     like = ((clean.astype(np.float32) - before) @ axis / max(float(axis @ axis), 1e-6)) > 0.5
-    rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=2)
+    rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=reach_px)
     outlines, _ = cv2.findContours(rim, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=len)[:, 0]
     return min(_runs(like[outline[:, 1], outline[:, 0]]), MOST)
+
+
+def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, number: int) -> bool:
+    """Whether the defect has that number of contacts, seen at one of REACHES_PX: soft rims are wide."""
+    return any(contacts(clean, made, mask, reach) == number for reach in REACHES_PX)
 
 
 def usual_contacts(crops: Sequence[Crop]) -> dict[str, int]:

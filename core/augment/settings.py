@@ -30,7 +30,7 @@ class PlacementSettings(Section):
 class GateSettings(Section):
     """What is rejected, and how often another try is made."""
     enabled: bool = Field(True, description="false: keep all that has a label")
-    retries: int = Field(10, ge=0, description="further tries, each with the next seed, for a defect that is rejected")
+    retries: int = Field(20, ge=0, description="further tries, each with the next seed, for a defect that is rejected")
     visibility: float | None = Field(
         None, gt=0, description="least contrast over the grain round it; null: what nearly all training defects reach")
     contrast: float = Field(0.02, ge=0, le=1, description="least mean change inside the label, of full scale")
