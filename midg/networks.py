@@ -33,9 +33,14 @@ def merge_edges(predicted: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
     return predicted * mask + edges * (1 - mask)
 
 
-def defect_input(background: Tensor, edges: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """DefectGenerator's x [N, 4, H, W] and attention [N, 1, H, W], from RGB without the defect and merged edges."""
-    return torch.cat([background, edges], 1), edges * mask
+def defect_input(background: Tensor, edges: Tensor, mask: Tensor, noise: Tensor | None = None,
+                 ) -> tuple[Tensor, Tensor]:
+    """DefectGenerator's x [N, 4, H, W] and attention [N, 1, H, W], from RGB without the defect and merged edges.
+
+    noise   for a generator with `noise_channel`: a fifth plane, uniform in 0..1, that counts inside the mask alone
+    """
+    planes = [background, edges] if noise is None else [background, edges, noise * mask]
+    return torch.cat(planes, 1), edges * mask
 
 
 def edge_judged(grey: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
@@ -108,6 +113,7 @@ class DefectGenerator(UNet):
     `x` and `attention` are those of `defect_input`.
     edge_threshold      attention is paid where the map is above it
     attention_levels    levels with edge attention, from the finest; the published networks use 2
+    noise_channel       x has a fifth plane of noise: what grain is made of, and another picture from the same edges
     blend               a fourth output plane is the paint's opacity over the background: 35,067,463 weights. Train it
                         on what `paste` makes of it. Without it every pixel is painted anew, by a network whose
                         normalisations hide how bright the picture is, and the mask's rectangle shows in many. Off for
@@ -117,10 +123,10 @@ class DefectGenerator(UNet):
     """
 
     def __init__(self, width: int = 64, *, edge_threshold: float = 0.5, attention_levels: int = 2,
-                 blend: bool = False, legacy_attention: bool = False, classes: int = 0):
+                 noise_channel: bool = False, blend: bool = False, legacy_attention: bool = False, classes: int = 0):
         if not 1 <= attention_levels < LEVELS:
             raise ValueError(f"attention_levels must be 1 to {LEVELS - 1}, got {attention_levels}")
-        super().__init__(4, 4 if blend else 3, width, spectral=False, classes=classes)
+        super().__init__(5 if noise_channel else 4, 4 if blend else 3, width, spectral=False, classes=classes)
         self.edge_threshold, self.blend, self.legacy_attention = edge_threshold, blend, legacy_attention
         self.attention = EdgeAttention()
         self.fusion = nn.ModuleList(

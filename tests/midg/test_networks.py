@@ -286,5 +286,7 @@ def test_inputs_are_those_of_the_publication():
     x, attention = defect_input(rgb, merged, mask)
     assert torch.equal(x, torch.cat([rgb, merged], 1))
     assert torch.equal(attention, merged * mask)
+    assert torch.equal(defect_input(rgb, merged, mask, noise)[0], torch.cat([rgb, merged, noise * mask], 1))
+    assert DefectGenerator(2, noise_channel=True)(torch.rand(1, 5, 32, 32), torch.zeros(1, 1, 32, 32)).shape[1] == 3
     assert torch.equal(edge_judged(grey, edges, mask), torch.cat([grey, edges, edges * mask], 1))
     assert torch.equal(paste(1 - rgb, rgb, mask), torch.where(inside, 1 - rgb, rgb))
