@@ -12,13 +12,16 @@ from ..data.records import Dataset, Instance, Record
 from ..data.shapes import instance_crop
 from ..errors import DataError
 from . import surroundings
+from .blending import USUAL_BRIGHTNESS
 from .generator import Box
 from .labels import tight_mask
-from .removal import without_defect
+from .removal import same_scene, without_defect
 
 CROPS_PER_CLASS = 200
 PIXELS_PER_CLASS = 30_000_000   # windows of one class together; both limits choose evenly over the sorted records
 LARGEST_MARGIN_PX = 96
+SCENES = 4                      # other pictures of the group that are looked at for the same place without the defect
+PRIOR = 0.3                     # weight of USUAL_BRIGHTNESS, in squared logarithms
 BOX_LIKE = 0.97                 # a "mask" that fills its box by this much says no more than the box
 
 
@@ -30,10 +33,11 @@ class Crop:
     box         the defect's tight box, in px of the image
     origin      x, y of the window in the image; image_size: width, height of the image in px
     pixels      uint8 or uint16 [h, w, 3], the window
-    mask        bool [h, w], the defect's pixels; mask_from: "label", "twin" (difference to the record's clean image),
+    mask        bool [h, w], the defect's pixels; mask_from: "label", "twin" (difference to such a clean picture),
                 "estimate" (difference to a guess of the clean image) or "box" (nothing better than the box was found)
-    clean       the window without the defect, like pixels; clean_from: "twin", "exemplar" (the best fitting place of
-                the same image stands in) or "smooth" (colours carried in from the edge)
+    clean       the window without the defect, like pixels; clean_from: "twin", "scene" (another picture of the group
+                shows the very same place), "exemplar" (the best fitting place of the same image stands in) or "smooth"
+                (colours carried in from the edge)
     """
     label: str
     record: str
@@ -91,6 +95,11 @@ class DefectBank:
         """The crops of one class; empty where the class has none."""
         return self._of.get(label, ())
 
+    @cached_property
+    def brightness(self) -> dict[str, float]:
+        """By class, the power 0..1 with which a defect follows the brightness round it: 1 a shade, 0 a paint."""
+        return {label: _brightness(self.of(label)) for label in self.labels}
+
     @classmethod
     def build(cls, dataset: Dataset, *, margin_px: int = 16, workers: int = 1) -> "DefectBank":
         """Cut the defects out of a data set, `ignore`d ones left out. DataError: no usable defect in it.
@@ -111,8 +120,8 @@ class DefectBank:
         return cls(crops, turns)
 
 
-def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...]]]:
-    """The records to be read, each with the instances to be cut out of it."""
+def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...], tuple[Record, ...]]]:
+    """The records to be read, each with the instances to be cut out of it and others of its group."""
     by_label: dict[str, list[tuple[int, Instance]]] = {label: [] for label in dataset.classes}
     for number, record in enumerate(dataset.records):
         for instance in record.instances:
@@ -122,7 +131,20 @@ def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instan
     for found in by_label.values():
         for number, instance in _evenly(found, margin_px):
             taken.setdefault(number, []).append(instance)
-    return [(dataset.records[number], tuple(taken[number])) for number in sorted(taken)]
+    groups: dict[tuple, list[Record]] = {}
+    for record in dataset.records:
+        if record.group:
+            groups.setdefault((record.group, record.size), []).append(record)
+    return [(record, tuple(taken[number]), _others(record, groups.get((record.group, record.size), [])))
+            for number, record in ((number, dataset.records[number]) for number in sorted(taken))]
+
+
+def _others(record: Record, group: list[Record]) -> tuple[Record, ...]:
+    """The next few pictures of the same size and group: they may show the same place without the defect."""
+    if record.clean is not None or len(group) < 2:
+        return ()
+    here = group.index(record)
+    return tuple(group[(here + step) % len(group)] for step in range(1, min(SCENES + 1, len(group))))
 
 
 def _evenly(found: Sequence, margin_px: int) -> list:
@@ -139,6 +161,16 @@ def _turns(direction: np.ndarray, crops: list[Crop]) -> tuple[int, ...]:
     return surroundings.turns_that_keep(direction, lit)
 
 
+def _brightness(crops: Sequence[Crop]) -> float:
+    """Slope of log grey level of the defects over that of what was there before, drawn towards USUAL_BRIGHTNESS."""
+    levels = np.array([[image[crop.mask].mean() / np.iinfo(image.dtype).max for image in (crop.clean, crop.pixels)]
+                       for crop in crops])
+    before, after = np.log(levels + 0.02).T
+    before, after = before - before.mean(), after - after.mean()
+    slope = (before @ after + PRIOR * USUAL_BRIGHTNESS) / (before @ before + PRIOR)
+    return float(np.clip(slope, 0, 1))
+
+
 def _window_area(instance: Instance, margin_px: int) -> float:
     x1, y1, x2, y2 = instance.box
     margin = _margin((x2 - x1, y2 - y1), margin_px)
@@ -150,22 +182,30 @@ def _margin(size_px: tuple[float, float], margin_px: int) -> int:
     return max(margin_px, min(LARGEST_MARGIN_PX, round(0.6 * max(size_px))))
 
 
-def _read(record: Record, instances: tuple[Instance, ...], *, margin_px: int) -> tuple[list[Crop], np.ndarray]:
+def _read(record: Record, instances: tuple[Instance, ...], others: tuple[Record, ...], *,
+          margin_px: int) -> tuple[list[Crop], np.ndarray]:
     """The crops of one record, and the direction of its picture."""
     image = read_image(record.image)
     twin = read_image(record.clean) if record.clean else None
     if twin is not None and (twin.shape != image.shape or twin.dtype != image.dtype):
         raise DataError(f"{record.clean}: not the twin of {record.image}, got {twin.shape[1]}x{twin.shape[0]} "
                         f"{twin.dtype} for {image.shape[1]}x{image.shape[0]} {image.dtype}. Make their sizes equal")
-    defects = np.zeros(image.shape[:2], bool)
-    for instance in record.instances:
-        crop, x, y = instance_crop(instance, record.size)
-        defects[y:y + crop.shape[0], x:x + crop.shape[1]] |= crop
-    crops = [_cut_out(record, instance, image, twin, defects, margin_px) for instance in instances]
+    defects = _labelled(record)
+    scenes = [(read_image(other.image), _labelled(other)) for other in others]
+    crops = [_cut_out(record, instance, image, twin, defects, scenes, margin_px) for instance in instances]
     return [crop for crop in crops if crop is not None], surroundings.direction(image if twin is None else twin)
 
 
-def _cut_out(record: Record, instance: Instance, image, twin, defects, margin_px: int) -> Crop | None:
+def _labelled(record: Record) -> np.ndarray:
+    """bool [H, W]: all labelled pixels of a record."""
+    defects = np.zeros(record.size[::-1], bool)
+    for instance in record.instances:
+        crop, x, y = instance_crop(instance, record.size)
+        defects[y:y + crop.shape[0], x:x + crop.shape[1]] |= crop
+    return defects
+
+
+def _cut_out(record: Record, instance: Instance, image, twin, defects, scenes, margin_px: int) -> Crop | None:
     shape, x, y = instance_crop(instance, record.size)
     if not shape.size:
         return None
@@ -175,20 +215,26 @@ def _cut_out(record: Record, instance: Instance, image, twin, defects, margin_px
     labelled = np.zeros((y2 - y1, x2 - x1), bool)
     labelled[y - y1:y - y1 + shape.shape[0], x - x1:x - x1 + shape.shape[1]] = shape
     pixels = image[y1:y2, x1:x2].copy()
-    only_a_box = not instance.has_shape or (twin is not None and shape.mean() > BOX_LIKE)
-    if twin is not None:
-        clean, clean_from = twin[y1:y2, x1:x2].copy(), "twin"
-    else:
-        hole = cv2.dilate(labelled.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
-        clean, clean_from = without_defect(image, (x1, y1, x2, y2), hole, defects)
+    clean, clean_from = _cleaned(image, twin, (x1, y1, x2, y2), labelled, defects, scenes)
     mask, mask_from = labelled, "label"
-    if only_a_box:
-        mask, mask_from = _pixels_in_box(clean, pixels, labelled, "twin" if twin is not None else "estimate")
+    seen = clean_from in ("twin", "scene")
+    if not instance.has_shape or (seen and shape.mean() > BOX_LIKE):
+        mask, mask_from = _pixels_in_box(clean, pixels, labelled, "twin" if seen else "estimate")
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = (int(x1 + columns[0]), int(y1 + rows[0]), int(x1 + columns[-1] + 1), int(y1 + rows[-1] + 1))
     return Crop(label=instance.label, record=record.name, group=record.group, box=box, origin=(x1, y1),
                 image_size=record.size, pixels=pixels, mask=mask, clean=clean, mask_from=mask_from,
                 clean_from=clean_from)
+
+
+def _cleaned(image, twin, window: Box, labelled: np.ndarray, defects, scenes) -> tuple[np.ndarray, str]:
+    """The window without its defect, and where that comes from."""
+    x1, y1, x2, y2 = window
+    if twin is not None:
+        return twin[y1:y2, x1:x2].copy(), "twin"
+    hole = cv2.dilate(labelled.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    found = same_scene(image, window, hole, defects, scenes)
+    return (found, "scene") if found is not None else without_defect(image, window, hole, defects)
 
 
 def _pixels_in_box(clean, pixels, labelled: np.ndarray, source: str) -> tuple[np.ndarray, str]:

@@ -7,25 +7,28 @@ from .removal import spread
 
 TWO_LEVEL_SHARE = 0.96      # share of black and white pixels in a picture that is binary
 SEE_THROUGH = 0.5           # correlation of the grain with and without the defect above which the grain shows through
-GAINS = (0.4, 2.5)          # limits of the colour match
-BRIGHTNESS, TINT = 0.8, 0.3 # how much of a difference in brightness and in tint is taken for light, not material
+GAINS = (0.25, 4.0)         # limits of the match of light
+USUAL_BRIGHTNESS = 0.8      # what is taken for `DefectBank.brightness` where nothing is known
+SHADE = 0.4                 # from this brightness power on, a dark defect is dark on anything
+TINT = 0.3                  # how much of a difference in tint is taken for light; the rest is another material
+DARKEST = 0.02              # added to grey levels before their ratio is taken
 SAME_PATTERN = 0.85         # correlation of the clean surroundings above which they are the same pattern
-OWN_COLOUR = 0.08           # change by which a pixel is the defect's own, and the smooth offset does not touch it
+OWN_COLOUR = 0.05           # change by which a pixel is the defect's own, not the material's
 CONTACT_PX = 1              # how far a binary defect may reach out to touch what it belongs to
 
 
 def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray, *, twin: bool,
-            feather_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            brightness: float = USUAL_BRIGHTNESS, feather_px: float = 1.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (image float32 [H, W, 3], alpha float32 [H, W], the defect's pixels bool [H, W]), in the target's frame.
 
-    twin: `clean` is a picture of the very place of `pixels`, not a guess.
+    twin: `clean` is a picture of the very place of `pixels`, not a guess; brightness: DefectBank.brightness.
     """
     if _two_level(target) and _two_level(pixels):
         return _binary(target, pixels, mask)
     alpha = _soft(mask, feather_px)
     if twin and _shows_through(pixels, clean, mask):
         return np.clip(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), 0, 1), alpha, mask > 0.5
-    return np.clip(_matched(target, pixels, clean, mask, alpha), 0, 1), alpha, mask > 0.5
+    return np.clip(_matched(target, pixels, clean, mask, alpha, brightness), 0, 1), alpha, mask > 0.5
 
 
 def extended(pixels: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -60,38 +63,57 @@ def _soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
     return np.where(alpha < 0.03, 0, alpha).astype(np.float32)
 
 
-def _matched(target, pixels, clean, mask, alpha) -> np.ndarray:
-    """The defect's pixels in the target's light: a gain per channel from what is round it, then a smooth offset."""
+def _matched(target, pixels, clean, mask, alpha, brightness: float) -> np.ndarray:
+    """The defect's pixels in the target's light: ratios of the surroundings, carried in smoothly from the rim.
+
+    Background inside the mask follows them wholly, so no seam shows; the defect's own pixels follow brightness by the
+    power that the class follows it, and tint a little.
+    """
     distance = cv2.distanceTransform((mask < 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     reach = max(4.0, 0.25 * np.sqrt(float((mask > 0.5).sum())))
     ring = (distance > 1.5) & (distance < 1.5 + reach)
     if ring.sum() < 8:
         return pixels
-    gained = _relit(target, pixels, clean, ring | (mask > 0.5), ring)
+    pixels, clean = _repainted(target, pixels, clean, ring | (mask > 0.5))
     rim = (alpha < 0.5) & (distance > 0) & (distance < 3 + reach)
-    offset = np.clip(spread((target - gained) * rim[..., None], rim), -0.15, 0.15)
-    own = cv2.GaussianBlur(np.abs(pixels - clean).max(axis=2) * mask, (0, 0), 1)
-    return gained + offset * np.exp(-own / OWN_COLOUR)[..., None]
+    here, there = (np.maximum(spread(image * rim[..., None], rim), 0) + DARKEST for image in (target, pixels))
+    ratio = np.clip(np.log(here / there), *np.log(GAINS))
+    light = ratio.mean(axis=2, keepdims=True)
+    own = mask * cv2.GaussianBlur(np.abs(pixels - clean).max(axis=2) * mask, (0, 0), 1)
+    background = np.exp(-own / OWN_COLOUR)[..., None]
+    power = brightness + (1 - brightness) * background
+    tint = TINT + (1 - TINT) * background
+    lit = (pixels + DARKEST) * np.exp(power * light + tint * (ratio - light)) - DARKEST
+    return _same_sign(lit, target, pixels, clean, min(1.0, brightness / SHADE))
 
 
-def _relit(target, pixels, clean, known: np.ndarray, ring: np.ndarray) -> np.ndarray:
-    """The defect's pixels with the light, and where both materials are there to be compared, the paint of the target.
+def _same_sign(lit, target, pixels, clean, strength: float) -> np.ndarray:
+    """`lit`, no lighter than the target where the defect is darker than what it covered, and the other way round.
+
+    At strength 1, that of a shade; a paint (0) is as light as it is, whatever it lies on.
+    """
+    made, here, defect, covered = (cv2.GaussianBlur(image.mean(axis=2), (0, 0), 2) + DARKEST
+                                   for image in (np.clip(lit, 0, 1), target, pixels, clean))
+    factor = here / made
+    factor = np.where(defect < covered, np.minimum(factor, 1), np.maximum(factor, 1))
+    return (lit + DARKEST) * factor[..., None] ** strength - DARKEST
+
+
+def _repainted(target, pixels, clean, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and clean pixels in the paint of the target, where both materials are there to be compared.
 
     Where the clean surroundings of crop and target are the same pattern, a line per channel maps one to the other.
-    Elsewhere the ring's mean says how bright it is, which is mostly light, and of which tint, mostly material.
     """
     here, there = target[known], clean[known]
     centred_here, centred_there = here - here.mean(0), there - there.mean(0)
     power = (centred_there ** 2).sum(0)
     slope = (centred_here * centred_there).sum(0) / np.maximum(power, 1e-6)
     explained = (centred_here * centred_there).sum() / np.sqrt((centred_here ** 2).sum() * power.sum() + 1e-12)
-    if explained > SAME_PATTERN and there.std(0).max() > 0.05 and (slope > 0).all():
-        slope = np.clip(slope, *GAINS)
-        return pixels * slope + (here.mean(0) - slope * there.mean(0))
-    here, there = target[ring], clean[ring]
-    gain = np.clip((here * there).sum(0) / np.maximum((there * there).sum(0), 1e-4), *GAINS)
-    common = float(np.exp(np.log(gain).mean()))
-    return pixels * (common ** BRIGHTNESS * (gain / common) ** TINT).astype(np.float32)
+    if explained < SAME_PATTERN or there.std(0).max() < 0.05 or (slope <= 0).any():
+        return pixels, clean
+    slope = np.clip(slope, *GAINS)
+    shift = here.mean(0) - slope * there.mean(0)
+    return np.clip(pixels * slope + shift, 0, 1), np.clip(clean * slope + shift, 0, 1)
 
 
 def _two_level(image: np.ndarray) -> bool:

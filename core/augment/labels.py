@@ -3,13 +3,13 @@ import cv2
 import numpy as np
 
 SMOOTHING_SIGMAS_PX = 0.5, 1.2  # usual; where grain differs all over the support (an inpainted twin, a whole box)
-OTSU_SHARE = 0.65               # of Otsu's threshold: a defect's soft rim belongs to it
+OTSU_SHARE = 0.55               # of Otsu's threshold: a defect's soft rim belongs to it
 LOWEST_THRESHOLD = 12 / 255
 SMALLEST_AREA_PX = 9
-LEAST_ALPHA = 0.7               # of the largest alpha: what is mostly the normal image is not the defect
+LEAST_ALPHA = 0.74              # of the largest alpha: what is mostly the normal image is not the defect
 OFF_SHARE, NOISY = 0.15, 0.1    # so much of the support lies off the defect, and yet changed so much of the threshold
 CLOSING_PART = 12               # gaps up to about a twelfth of the extent are closed, LARGEST_CLOSING_PX at most
-LARGEST_CLOSING_PX = 4
+LARGEST_CLOSING_PX = 10
 
 
 def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from .generator import Box
 SEARCH_PX = 192                 # how far around the window a stand-in is looked for
 TEMPLATE_PX = 40                # the search runs at a scale where the window is about this large
 FEATHER_PX = 2.0
+SAME_LEVELS = 5.0               # root mean square difference, of 255, below which two pictures show the same place
 
 
 def without_defect(image: np.ndarray, window: Box, hole: np.ndarray, defects: np.ndarray) -> tuple[np.ndarray, str]:
@@ -34,6 +35,25 @@ def without_defect(image: np.ndarray, window: Box, hole: np.ndarray, defects: np
     weight = np.where(hole[..., None], 1, weight)
     result = pixels * (1 - weight) + filling * weight
     return result.round().clip(0, np.iinfo(image.dtype).max).astype(image.dtype), how
+
+
+def same_scene(image: np.ndarray, window: Box, hole: np.ndarray, defects: np.ndarray,
+               scenes: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray | None:
+    """The window's pixels from another picture of the same scene, where there is one; None: there is none.
+
+    scenes: other pictures of the size of `image`, each with its defects bool [H, W]. A fixed camera, or one board
+    photographed once and retouched, shows the same pixels round the hole; SAME_LEVELS of 255 are let pass.
+    """
+    x1, y1, x2, y2 = window
+    known = ~hole & ~defects[y1:y2, x1:x2]
+    best, limit = None, SAME_LEVELS / 255 * np.iinfo(image.dtype).max
+    for other, marked in scenes:
+        pixels = other[y1:y2, x1:x2]
+        if other.dtype == image.dtype and known.sum() > 8 and not (marked[y1:y2, x1:x2] & hole).any():
+            misfit = _misfit(image[y1:y2, x1:x2].astype(np.float32), pixels.astype(np.float32), known)
+            if misfit < limit:
+                best, limit = pixels, misfit
+    return None if best is None else best.copy()
 
 
 def spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
