@@ -1,7 +1,6 @@
 """Measures what the README claims, beside a named baseline in the same run or the figure to reach."""
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
 from core.data import formats, images, shapes  # noqa: E402
 from core.data.records import Dataset, Record  # noqa: E402
+from core.errors import ConfigError  # noqa: E402
 from core.seeding import rng  # noqa: E402
 from core.synthetic.write import Recipe, make_set  # noqa: E402
 
@@ -40,6 +40,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=60, help="images made in each timing of `generate`")
     given = parser.parse_args()
     for name in given.parts or PARTS:
+        if name not in PARTS:
+            raise ConfigError(f"bench: no such part, got '{name}'. One of {', '.join(PARTS)}")
         PARTS[name](given)
     return 0
 
@@ -50,7 +52,7 @@ def generate(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = AugmentConfig(data=board_set(folder / "data", 20, (640, 640)), output=folder / "out", count=count)
-        dataset = read_verified(config)
+        dataset, _ = read_verified(config)
         maker, _, _ = prepare(config, dataset)
         plain = per_second(count, lambda: plain_copypaste(dataset, count, folder))
         one = per_second(count, lambda: write_all(images_of(maker, list(range(count)), 1), folder))
@@ -66,7 +68,7 @@ def flat(given: argparse.Namespace) -> None:
     """Seconds an image and memory, at the start and after many images: neither may grow."""
     with tempfile.TemporaryDirectory() as folder:
         config = AugmentConfig(data=board_set(Path(folder) / "data", 12, (128, 128)), output=Path(folder) / "out")
-        maker, _, _ = prepare(config, read_verified(config))
+        maker, _, _ = prepare(config, read_verified(config)[0])
         marks = []
         for block in range(20):
             began = time.perf_counter()
@@ -143,11 +145,8 @@ def per_second(count: int, work: Callable[[], object]) -> float:
 
 
 def memory_mib() -> float:
-    """Memory of this process now, where the system tells; else the most it ever had."""
-    status = Path("/proc/self/statm")
-    if status.exists():
-        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2 ** 20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Memory of this process now (Linux)."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2 ** 20
 
 
 def board_set(folder: Path, count: int, size: tuple[int, int], kind: str = "pcb") -> Path:

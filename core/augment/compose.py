@@ -1,7 +1,6 @@
 """Windows cut from an image at its native resolution, and defects put back into it."""
 import cv2
 import numpy as np
-import torch
 
 from ..data import images
 from .generator import Box, Generated
@@ -54,8 +53,3 @@ def bounds(mask: np.ndarray) -> Box | None:
 
 def shifted(box: Box, dx: int, dy: int) -> Box:
     return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
-
-
-def as_request_image(pixels: np.ndarray) -> torch.Tensor:
-    """The window as generators want it: float32 [3, h, w] in 0..1."""
-    return images.to_tensor(pixels)

@@ -57,10 +57,12 @@ class CopyPaste:
         if wanted is not None:
             pixels, clean = extended(pixels, mask, wanted), extended(clean, mask, wanted)
             mask = wanted.astype(np.float32)
-        made, alpha, shape = blended(target, pixels, clean, mask, twin=fit.crop.clean_from == "twin",
-                              feather_px=self.settings.feather_px)
+        made, alpha, shape = blended(
+            target, pixels, clean, mask, twin=fit.crop.clean_from in ("twin", "scene"),
+            brightness=self.bank.brightness[request.label], feather_px=self.settings.feather_px)
         image = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))
-        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record), shape
+        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record,
+                         misfit=fit.strangeness), shape
 
     def _suitable(self, target, box: Box, label: str, rng, *, fill: bool) -> list[Fit]:
         """The crops and turns whose size, cut sides and surroundings are most like the wanted ones."""

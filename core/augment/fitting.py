@@ -9,6 +9,8 @@ from .bank import Crop
 from .generator import Box
 
 MATCH_PX = 48               # alignment runs at a scale where the defect with its surroundings is about this large
+GRAIN_PX = 2.0              # what is finer than this, at that scale, does not count against a place
+PLAIN_CONTRAST = 0.1        # contrast that even a plain surface is taken to have
 LARGEST_DRIFT_PX = 12
 DRIFT_COST = 0.002          # mean square misfit that moving to the corner of what is allowed has to save, twice
 
@@ -20,7 +22,8 @@ class Fit:
     turn: int
     scale: tuple[float, float]
     centre: tuple[float, float]     # of the defect's box, in px of the window
-    misfit: float = np.inf
+    misfit: float = np.inf          # root mean square difference of what is round it, 0..1
+    strangeness: float = np.inf     # the same in colour and without grain, as a part of the contrast
 
 
 def aligned(fit: Fit, target: np.ndarray, box: Box, drift: float) -> Fit:
@@ -51,7 +54,17 @@ def aligned(fit: Fit, target: np.ndarray, box: Box, drift: float) -> Fit:
     row, column = np.unravel_index(cost.argmin(), cost.shape)
     fit.centre = (fit.centre[0] + (column - steps[0]) / part, fit.centre[1] + (row - steps[1]) / part)
     fit.misfit = float(np.sqrt(cost[row, column]))
+    fit.strangeness = _strangeness(area[row:row + size[1], column:column + size[0]], clean * np.float32(gain), weight)
     return fit
+
+
+def _strangeness(target: np.ndarray, clean: np.ndarray, weight: np.ndarray) -> float:
+    """Root mean square colour difference of two blurred pictures, over PLAIN_CONTRAST and the contrast of the first."""
+    depth = 1 if target.dtype == np.float32 else np.iinfo(target.dtype).max
+    here, there = (cv2.GaussianBlur(image, (0, 0), GRAIN_PX) for image in (target.astype(np.float32) / depth, clean))
+    share = (weight ** 2)[..., None]
+    contrast = np.sqrt((share * (here - (share * here).sum(axis=(0, 1))) ** 2).sum(axis=(0, 1))).max()
+    return float(np.sqrt((share * (here - there) ** 2).sum(axis=(0, 1)).max()) / (PLAIN_CONTRAST + contrast))
 
 
 def _weights(mask: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ QUARTILE = 0.319            # lower quartile of the absolute value of a normal v
 @dataclass(frozen=True)
 class Verdict:
     """figures: what was measured; reason: "empty label", "not visible", "too large", "scattered label",
-    "joined wrongly", "near copy" or None."""
+    "fits badly", "joined wrongly", "near copy" or None."""
     kept: bool
     reason: str | None
     figures: dict[str, float] = field(default_factory=dict)
@@ -36,10 +36,11 @@ class Gate:
         self._originals = None if near_copy_off else Originals.of(bank.crops)
 
     def judge(self, clean: np.ndarray, made: np.ndarray, mask: np.ndarray, label: str, box: Box, *,
-              place_given: bool = False) -> Verdict:
+              misfit: float | None = None, place_given: bool = False) -> Verdict:
         """Judge one defect: uint8 or uint16 windows [H, W, 3], its label bool [H, W], the wanted box in their px.
 
-        place_given  the user chose the place: how the defect joins what is there is not judged
+        misfit       how badly it suits its surroundings, where the generator knows
+        place_given  the user chose the place: how the defect suits and joins what is there is not judged
         """
         if not mask.any():
             return Verdict(False, "empty label")
@@ -57,6 +58,10 @@ class Gate:
         figures["scatter"] = scatter(mask)
         if figures["scatter"] > limits.scatter:
             return Verdict(False, "scattered label", figures)
+        if misfit is not None:
+            figures["misfit"] = misfit
+            if misfit > limits.misfit and not place_given:
+                return Verdict(False, "fits badly", figures)
         usual = self.usual_contacts.get(label)
         if usual is not None and not place_given and not joins(clean, made, mask, usual):
             return Verdict(False, "joined wrongly", figures)

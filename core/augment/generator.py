@@ -38,10 +38,12 @@ class Generated:
     image   float32 [3, H, W] in 0..1: the window with the defect; what it holds where `alpha` is 0 is never used
     alpha   float32 [H, W] in 0..1: how much of `image` replaces the normal window at each pixel
     source  where it came from, for the manifest (such as the name of the copied record); None: nowhere
+    misfit  how badly it suits its surroundings, 0 (as if it had grown there) to about 1; None: not known
     """
     image: torch.Tensor
     alpha: torch.Tensor
     source: str | None = None
+    misfit: float | None = None
 
 
 class DefectGenerator(Protocol):

@@ -19,6 +19,7 @@ from .wanted import Plan, Wanted
 
 # The first number of a random stream's position says what it is for, so that no two purposes share numbers.
 SOURCE, NUMBER, LABEL, DEFECT = range(4)
+SOURCES_TRIED = 3           # normal images tried before an image is given up; they share the tries of a defect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,25 +55,16 @@ class Maker:
 
     def make(self, index: int) -> Made:
         """Make image number `index`. The same bytes whenever, wherever and beside whatever else it is made."""
-        clock = Clock()
-        source, wanted = self._task(index)
-        with clock("read"):
-            clean = images.read_image(source.path)
-        canvas = clean.copy()
-        carried = [_entry(item, source.size) for item in source.carried]
-        occupied = [tuple(round(value) for value in entry["box"]) for entry in carried]
-        defects, rejected, attempts = [], [], 0
-        for number, want in enumerate(wanted):
-            for attempt in range(self.config.gate.retries + 1):
-                attempts += 1
-                stream = rng(self.config.seed, DEFECT, index, number, attempt)
-                label = want.label or self._label(index, number)
-                entry = self._defect(canvas, want, label, occupied, stream, clock)
-                if "reason" not in entry:
-                    defects.append(entry)
-                    occupied.append(tuple(entry["box"]))
-                    break
-                rejected.append({"number": number, "attempt": attempt, "label": label, **entry})
+        clock, rejected, attempts = Clock(), [], 0
+        for turn in range(SOURCES_TRIED):
+            source, wanted = self._task(index, turn)
+            with clock("read"):
+                clean = images.read_image(source.path)
+            canvas, carried = clean.copy(), [_entry(item, source.size) for item in source.carried]
+            defects, tries, refused = self._defects(canvas, wanted, carried, (index, turn), clock)
+            attempts, rejected = attempts + tries, rejected + refused
+            if defects:
+                break
         line = {
             "index": index, "image": f"images/{index:06d}.png" if defects else None, "size": list(source.size),
             "source": source.name, "seed": self.config.seed, "attempts": attempts, "rejected": rejected,
@@ -85,13 +77,36 @@ class Maker:
             line["sha256"] = hashlib.sha256(png).hexdigest()
         return Made(index=index, png=png, line=line, seconds=clock.seconds)
 
-    def _task(self, index: int) -> tuple[Source, tuple[Wanted, ...]]:
-        """The normal image and the defects wanted on it: every image, then every image again in another order."""
+    def _defects(self, canvas: np.ndarray, wanted: tuple[Wanted, ...], carried: list[dict], position: tuple[int, int],
+                 clock: "Clock") -> tuple[list[dict], int, list[dict]]:
+        """Draw what is wanted into the canvas: the entries of what passed the gate, the tries, and what did not."""
+        occupied = [tuple(round(value) for value in entry["box"]) for entry in carried]
+        defects, rejected, attempts = [], [], 0
+        for number, want in enumerate(wanted):
+            for attempt in range(-(-(self.config.gate.retries + 1) // SOURCES_TRIED)):
+                attempts += 1
+                stream = rng(self.config.seed, DEFECT, *position, number, attempt)
+                label = want.label or self._label(position[0], number)
+                entry = self._defect(canvas, want, label, occupied, stream, clock)
+                if "reason" not in entry:
+                    defects.append(entry)
+                    occupied.append(tuple(entry["box"]))
+                    break
+                rejected.append({"number": number, "attempt": attempts - 1, "label": label, **entry})
+        return defects, attempts, rejected
+
+    def _task(self, index: int, turn: int) -> tuple[Source, tuple[Wanted, ...]]:
+        """The normal image and the defects wanted on it: every image, then every image again in another order.
+
+        turn  0, and one more each time that nothing passed the gate on the image before: then another one is drawn
+        """
         plan = self.plans[index % len(self.plans)] if self.plans else None
         if plan is not None and plan.source is not None:
             return next(source for source in self.sources if source.name == plan.source), plan.wanted
         lap, position = divmod(index, len(self.sources))
-        source = self.sources[rng(self.config.seed, SOURCE, lap).permutation(len(self.sources))[position]]
+        order = rng(self.config.seed, SOURCE, lap).permutation(len(self.sources))
+        source = self.sources[order[position] if turn == 0 else
+                              int(rng(self.config.seed, SOURCE, lap, position, turn).integers(len(self.sources)))]
         if plan is not None:
             return source, plan.wanted
         fewest, most = self.config.placement.per_image
@@ -123,7 +138,8 @@ class Maker:
             made = compose.confine(clean, made, mask)
         with clock("gate"):
             given = want.box is not None or want.point is not None
-            verdict = self.gate.judge(clean, made, mask, label, inside, place_given=given)
+            verdict = self.gate.judge(clean, made, mask, label, inside, misfit=generated.misfit,
+                                      place_given=given)
         figures = {name: round(float(value), 4) for name, value in sorted(verdict.figures.items())}
         if not mask.any() or (self.config.gate.enabled and not verdict.kept):
             return {"reason": verdict.reason or "empty label", "box": list(box), "figures": figures}

@@ -2,6 +2,7 @@
 import json
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import yaml
 
@@ -12,7 +13,12 @@ from ..errors import ConfigError, OutputError
 from ..files import append, writing
 from .settings import FREE_KEYS, AugmentConfig
 
-CONFIG, MANIFEST = "config.yaml", "manifest.jsonl"
+try:
+    import fcntl
+except ImportError:             # Windows
+    fcntl = None
+
+CONFIG, MANIFEST, WRITTEN = "config.yaml", "manifest.jsonl", "written.txt"
 
 
 class Output:
@@ -25,21 +31,39 @@ class Output:
         """
         self.folder = folder
         self.settings = {**json.loads(config.model_dump_json()), "data_hash": data_hash}
+        check_apart(folder, config)
         before = _read_settings(folder / CONFIG)
-        if before is None and folder.exists() and any(folder.iterdir()) and not overwrite:
-            found = sorted(path.name for path in folder.iterdir())
-            raise OutputError(f"{folder}: the output folder has files in it, got {', '.join(found[:3])}"
-                              f"{' ...' if len(found) > 3 else ''}. Choose an empty folder or say --overwrite")
-        if before is not None and not overwrite:
+        going_on = before is not None and not overwrite             # then every format keeps up with the images
+        self.settings["write"] = sorted({*config.write, *(before["write"] if going_on else ())})
+        if before is None:
+            _check_free(folder, overwrite)
+        elif not overwrite:
             _compare(folder, before, self.settings)
         with writing(folder):
-            (folder / "images").mkdir(parents=True, exist_ok=True)
-            if before is not None and overwrite:
-                self._forget()
-            self._clear_partials()
-            images.write_bytes(folder / CONFIG, config_yaml.write(self.settings).encode())
-            self.lines = self._whole_lines()
+            folder.mkdir(parents=True, exist_ok=True)
             self.file = open(folder / MANIFEST, "ab", buffering=0)          # noqa: SIM115
+        try:
+            self._begin(forget=before is not None and overwrite)
+            self._check_count(config.count)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, *, forget: bool) -> None:
+        """Lock the folder, tidy it, and read what is there."""
+        with writing(self.folder):
+            _lock(self.file, self.folder)
+            self._clear_partials()
+            if forget:
+                self._forget()
+            images.write_bytes(self.folder / CONFIG, config_yaml.write(self.settings).encode())
+            (self.folder / "images").mkdir(exist_ok=True)
+        self.lines = self._whole_lines()
+
+    def _check_count(self, count: int) -> None:
+        if len(self.lines) > count:
+            raise ConfigError(f"{self.folder}: an earlier run has made {len(self.lines)} images, got count {count}. "
+                              f"Ask for as many, choose another output, or say --overwrite")
 
     def add(self, line: dict) -> None:
         """Append one manifest line; it is on disk when this returns."""
@@ -60,11 +84,21 @@ class Output:
         whole = data[:data.rfind(b"\n") + 1]
         if whole != data:
             os.truncate(path, len(whole))
-        lines = [json.loads(line) for line in whole.decode().splitlines()]
-        if [line["index"] for line in lines] != list(range(len(lines))):
-            raise OutputError(f"{path}: the lines are not in order, got a file changed by hand. "
-                              f"Start again with --overwrite")
-        return lines
+        return [_read_line(line, number, path) for number, line in enumerate(whole.split(b"\n")[:-1])]
+
+    def write_labels(self, dataset: Dataset) -> None:
+        """Write annotations.json and the further formats round the images, and note which files are the run's."""
+        for name in ("coco", *self.settings["write"]):
+            before = _files(self.folder)
+            formats.write(dataset, self.folder, name, images="keep")
+            new = {path.relative_to(self.folder).as_posix() for path in _files(self.folder) - before}
+            listed = "".join(f"{path}\n" for path in sorted({*self._noted(), *new} - {WRITTEN}))
+            images.write_bytes(self.folder / WRITTEN, listed.encode())
+
+    def _noted(self) -> list[str]:
+        """The label files that runs in this folder have written."""
+        path = self.folder / WRITTEN
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def _clear_partials(self) -> None:
         """Remove the halves of files that a killed run was writing."""
@@ -73,11 +107,24 @@ class Output:
                 path.unlink()
 
     def _forget(self) -> None:
-        """Remove what an earlier run wrote here, by its own manifest; other files stay."""
-        for line in self._whole_lines():
-            if line["image"]:
-                (self.folder / line["image"]).unlink(missing_ok=True)
-        (self.folder / MANIFEST).unlink(missing_ok=True)
+        """Remove the images and label files that earlier runs wrote here; other files stay."""
+        for path in [*self._noted(), WRITTEN]:
+            (self.folder / path).unlink(missing_ok=True)
+        for path in (self.folder / "images").glob("[0-9]" * 6 + ".png"):
+            path.unlink()
+        os.truncate(self.folder / MANIFEST, 0)
+
+
+def check_apart(folder: Path, config: AugmentConfig) -> None:
+    """OutputError where the output and the data lie in each other: the run would read what it writes."""
+    for name in ("data", "good"):
+        given = getattr(config, name)
+        if given is None:
+            continue
+        inside, outside = folder.resolve(), Path(given).resolve()
+        if inside == outside or inside in outside.parents or outside in inside.parents:
+            raise OutputError(f"{folder}: the output must lie apart from the {name} folder, got '{given}'. "
+                              f"Choose a folder beside it")
 
 
 def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sources: dict) -> Dataset:
@@ -96,16 +143,53 @@ def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sourc
     return Dataset(root=folder, format="coco", classes=classes, records=tuple(records))
 
 
-def write_labels(dataset: Dataset, extra: tuple[str, ...]) -> None:
-    """Write annotations.json and the further formats asked for, round the images that lie there already."""
-    for name in ("coco", *extra):
-        formats.write(dataset, dataset.root, name, images="keep")
+def _check_free(folder: Path, overwrite: bool) -> None:
+    """OutputError where a folder without a run of ours holds what would be in the way."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: the output must be a folder, got a file. Choose another place")
+    inside = folder.iterdir() if folder.exists() else ()
+    found = sorted(path.name for path in inside if not path.name.endswith(".partial"))
+    if MANIFEST in found and (folder / MANIFEST).stat().st_size > 0:
+        raise OutputError(f"{folder}: the output holds another program's {MANIFEST}. Choose an empty folder")
+    if found and found != [MANIFEST] and not overwrite:
+        raise OutputError(f"{folder}: the output folder has files in it, got {', '.join(found[:3])}"
+                          f"{' ...' if len(found) > 3 else ''}. Choose an empty folder or say --overwrite")
+
+
+def _lock(file: BinaryIO, folder: Path) -> None:
+    """Keep other runs out for as long as the file is open, where the system can; OutputError: one is at work."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{folder}: another run is writing here. Wait for it, or choose another output") from None
+
+
+def _files(folder: Path) -> set[Path]:
+    """The files below a folder but those in images/."""
+    return {path for path in folder.rglob("*") if path.is_file() and path.parent != folder / "images"}
+
+
+def _read_line(line: bytes, number: int, path: Path) -> dict:
+    try:
+        entry = json.loads(line)
+        if entry["index"] == number:
+            return entry
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise OutputError(f"{path}:{number + 1}: not the line of image {number}, got a damaged file. "
+                      f"Start again with --overwrite")
 
 
 def _read_settings(path: Path) -> dict | None:
+    """The settings of the run in a folder; None: there is none."""
     if not path.is_file():
         return None
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        settings = None
     return settings if isinstance(settings, dict) and "data_hash" in settings else None
 
 

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -18,15 +19,16 @@ import cv2
 import torch
 
 from ..data import formats, images, verify
-from ..data.records import Dataset, Record
-from ..errors import ConfigError, DataError, Stopped
+from ..data.hashing import Fingerprint
+from ..data.records import Dataset
+from ..errors import ConfigError, DataError, OutputError, Stopped
 from ..progress import Progress
 from ..signals import StopRequest, deaf_children, ignore_signals
 from . import methods
 from .bank import DefectBank
 from .gate import Gate
 from .maker import Made, Maker, Source
-from .output import Output, new_dataset, write_labels
+from .output import Output, check_apart, new_dataset
 from .placement import Placement
 from .report import write_report
 from .settings import FREE_KEYS, AugmentConfig
@@ -48,17 +50,18 @@ def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
     one worker, call it below `if __name__ == "__main__":`, as every program that starts processes must be written.
     Errors: DataError, ConfigError, OutputError, each naming what to do.
     """
-    dataset = read_verified(config)
+    check_apart(config.output, config)
+    dataset, prints = read_verified(config)
     maker, bank, notes = prepare(config, dataset)
-    output = Output(config.output, config, _data_hash(dataset, maker.sources), overwrite=overwrite)
+    output = Output(config.output, config, _data_hash(config, dataset, prints), overwrite=overwrite)
     try:
         timings = _make_all(maker, output, config)
+        sources = {source.name: source for source in maker.sources}
+        made = new_dataset(config.output, output.lines, dataset.classes, sources)
+        if made.records:
+            output.write_labels(made)
     finally:
         output.close()
-    sources = {source.name: source for source in maker.sources}
-    made = new_dataset(config.output, output.lines, dataset.classes, sources)
-    if made.records:
-        write_labels(made, config.write)
     counts = {"asked": config.count, "kept": len(made), "failed": len(output.lines) - len(made),
               "attempts": sum(line["attempts"] for line in output.lines)}
     run = {"data": str(config.data), "method": config.method, "count": config.count, "seed": config.seed,
@@ -69,19 +72,24 @@ def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
     return Result(dataset=made, report=report, counts=counts)
 
 
-def read_verified(config: AugmentConfig) -> Dataset:
-    """Read the labelled set and the further good images, every file decoded once. DataError lists all that is wrong."""
+def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprint]]:
+    """Read the labelled set and the further good images, every file decoded once; also the files' fingerprints.
+
+    DataError lists all that is wrong.
+    """
     methods.find(config.method)
-    unknown = [name for name in config.write if name not in formats.FORMATS]
+    writable = [name for name in formats.FORMATS if name != "good"]
+    unknown = [name for name in config.write if name not in writable]
     if unknown:
-        raise ConfigError(f"--write: no such format, got '{unknown[0]}'. One of {', '.join(formats.FORMATS)}")
+        raise ConfigError(f"--write: no such format, got '{unknown[0]}'. One of {', '.join(writable)}")
     dataset = formats.read(config.data, config.format, unlabelled=config.unlabelled)
     if config.good is not None:
         extra = formats.read(config.good, "good").records
         added = tuple(replace(record, name=f"{config.good.name}/{record.name}") for record in extra)
         dataset = replace(dataset, records=dataset.records + added)
-    verify.check(dataset).raise_errors()
-    return dataset
+    report = verify.check(dataset)
+    report.raise_errors()
+    return dataset, report.prints
 
 
 def prepare(config: AugmentConfig, dataset: Dataset) -> tuple[Maker, DefectBank, list[str]]:
@@ -101,7 +109,7 @@ def prepare(config: AugmentConfig, dataset: Dataset) -> tuple[Maker, DefectBank,
         gate=Gate(bank, config.gate, near_copy_off=generator.copies))
     if config.placement.positions is not None:
         sizes = {source.name: source.size for source in sources}
-        maker.plans = tuple(read_positions(config.placement.positions, dataset.classes, sizes))
+        maker.plans = tuple(read_positions(config.placement.positions, bank.labels, sizes))
     return maker, bank, notes
 
 
@@ -155,7 +163,7 @@ def _sources(config: AugmentConfig, dataset: Dataset) -> tuple[Source, ...]:
 def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
     """Make what is missing, in order; return the timings of this run."""
     began, seconds, made_now = time.monotonic(), Counter(), 0
-    lost = [line["index"] for line in output.lines if line["image"] and not (output.folder / line["image"]).is_file()]
+    lost = [line["index"] for line in output.lines if line["image"] and not _is_whole(output.folder, line)]
     todo = lost + list(range(len(output.lines), config.count))
     whole = max(config.count, len(output.lines))
     with StopRequest() as stop, Progress(whole, "images", done=whole - len(todo)) as progress:
@@ -168,13 +176,21 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
             made_now += 1
             progress.step()
             if stop.signum:
-                name = signal.Signals(stop.signum).name
-                raise Stopped(f"stopped by {name} with {len(output.lines)} of {config.count} images made; "
-                              f"the same command goes on", stop.signum)
+                break
+        if stop.signum and len(output.lines) < config.count:
+            name = signal.Signals(stop.signum).name
+            raise Stopped(f"stopped by {name} with {len(output.lines)} of {config.count} images made; "
+                          f"the same command goes on", stop.signum)
     spent = time.monotonic() - began
     hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     return {"images_per_second": made_now / spent if made_now else 0.0, "seconds": spent, "stages": dict(seconds),
             "workers": config.workers, "hardware": hardware}
+
+
+def _is_whole(folder: Path, line: dict) -> bool:
+    """Whether the picture of a manifest line is there with the bytes it was written with."""
+    path = folder / line["image"]
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
 
 
 def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
@@ -182,7 +198,7 @@ def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
     if workers == 1 or len(todo) < 4:
         yield from map(maker.make, todo)
         return
-    context = multiprocessing.get_context("spawn")
+    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _start_worker, (maker,)) as pool:
         ahead = []
         try:
@@ -193,6 +209,11 @@ def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
                     yield ahead.pop(0).result()
             while ahead:
                 yield ahead.pop(0).result()
+        except BrokenProcessPool as error:
+            for process in set(multiprocessing.active_children()) - others:     # deaf to the pool's own SIGTERM
+                process.kill()
+            raise OutputError("a worker process was ended by the system, perhaps for want of memory. The same command "
+                              "goes on; fewer --workers take less memory") from error
         finally:
             for future in ahead:
                 future.cancel()
@@ -220,12 +241,14 @@ def _work(index: int) -> Made:
     return _maker.make(index)
 
 
-def _data_hash(dataset: Dataset, sources: tuple[Source, ...]) -> str:
-    """Changes when a record, a label or a file's size does; a run does not go on over other data."""
-    def facts(record: Record) -> list:
-        labels = [[item.label, *item.box] for item in record.instances]
-        return [record.name, record.image.stat().st_size, record.split, labels]
-    return _hash([[facts(record) for record in dataset.records], [source.name for source in sources]])
+def _data_hash(config: AugmentConfig, dataset: Dataset, prints: dict[Path, Fingerprint]) -> str:
+    """Changes when an image, a label or a given position does; a run does not go on over other data."""
+    facts = [[record.name, record.split, [[item.label, *item.box] for item in record.instances],
+              [prints[path].sha256 for path in (record.image, record.clean) if path in prints]]
+             for record in dataset.records]
+    given = config.placement.positions
+    files = sorted(given.rglob("*")) if given is not None and given.is_dir() else [given] if given is not None else []
+    return _hash([facts, [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]])
 
 
 def _hash(value) -> str:

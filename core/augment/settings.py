@@ -30,7 +30,9 @@ class PlacementSettings(Section):
 class GateSettings(Section):
     """What is rejected, and how often another try is made."""
     enabled: bool = Field(True, description="false: keep all that has a label")
-    retries: int = Field(20, ge=0, description="further tries, each with the next seed, for a defect that is rejected")
+    retries: int = Field(
+        20, ge=0, description="further tries, each with the next seed, where a defect is rejected; the later two "
+        "thirds on other normal images")
     visibility: float | None = Field(
         None, gt=0, description="least contrast over the grain round it; null: what nearly all training defects reach")
     contrast: float = Field(0.02, ge=0, le=1, description="least mean change inside the label, of full scale")
@@ -38,6 +40,7 @@ class GateSettings(Section):
     outgrown: float = Field(2.0, gt=0, description="the label may be this many times wider or taller than its box")
     cover: float = Field(0.8, gt=0, le=1, description="largest share of the window that a label may cover")
     scatter: float = Field(0.6, gt=0, le=1, description="largest share of a label in specks outside its largest part")
+    misfit: float = Field(0.55, gt=0, description="largest misfit to the surroundings, as a part of their contrast")
     contacts: bool = Field(True, description="a defect joins what is round it in as many places as the real ones do")
     near_copy: float = Field(0.88, gt=0, le=1, description="highest likeness to a training defect")
 

@@ -45,7 +45,10 @@ def read_positions(path: Path, classes: tuple[str, ...], sizes: dict[str, tuple[
         return _read_masks(path, classes, sizes)
     if not path.is_file():
         raise DataError(f"{path}: no such file or folder of positions. Give a CSV file or a folder of masks")
-    return _read_csv(path, classes, sizes)
+    try:
+        return _read_csv(path, classes, sizes)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8, got '{error}'. Save it as UTF-8 text") from error
 
 
 def _read_csv(path: Path, classes: tuple[str, ...], sizes: dict[str, tuple[int, int]]) -> list[Plan]:
@@ -82,7 +85,7 @@ def _wanted(row: dict, kind: tuple[str, ...], classes, sizes) -> tuple[str | Non
     except (TypeError, ValueError):
         raise ValueError(f"{', '.join(kind)} must be numbers, got {[row[column] for column in kind]}. "
                          f"Give px of the image") from None
-    width, height = sizes[source] if source else (float("inf"), float("inf"))
+    width, height = sizes[source] if source else (min(size[side] for size in sizes.values()) for side in (0, 1))
     if kind == POINT_COLUMNS:
         if not (0 <= numbers[0] < width and 0 <= numbers[1] < height):
             raise ValueError(f"the point lies outside the image of {width} x {height} px, got {numbers}. Move it")
@@ -122,6 +125,7 @@ def match_name(given: str, names: dict[str, tuple[int, int]]) -> str:
     """The one normal image meant by a name, a path or a file name's stem. ValueError: none or several."""
     stem = Path(given).with_suffix("").as_posix() if images.is_image(Path(given)) else given
     fits = [name for name in names if stem in (name, name.rsplit("/", 1)[-1])]
+    fits = fits or [name for name in names if stem in (clean := name.removesuffix("#clean"), clean.rsplit("/", 1)[-1])]
     if len(fits) == 1:
         return fits[0]
     if fits:

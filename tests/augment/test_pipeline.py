@@ -142,13 +142,89 @@ def test_going_on_with_other_settings_is_refused_by_key(made, data):
 
 def test_files_in_the_way_are_refused_and_never_lost(data, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    config = AugmentConfig(data=data, output=tmp_path, count=2)
+    config = AugmentConfig(data=data, output=tmp_path, count=3, write=("yolo", "masks"))
     with pytest.raises(OutputError, match="mine.txt"):
         augment(config)
     augment(config, overwrite=True)
-    augment(config.model_copy(update={"seed": 5}), overwrite=True)
-    assert (tmp_path / "mine.txt").read_text() == "mine"
+    (tmp_path / "labels" / "mine.txt").write_text("mine")
+    augment(config.model_copy(update={"seed": 5, "count": 2, "write": ()}), overwrite=True)
+    assert (tmp_path / "mine.txt").read_text() == (tmp_path / "labels" / "mine.txt").read_text() == "mine"
     assert [line["seed"] for line in manifest(tmp_path)] == [5, 5]
+    left = {path.name for folder in ("images", "labels", "masks") for path in (tmp_path / folder).glob("*")}
+    assert left == {"000000.png", "000001.png", "mine.txt"}         # no label of the first run beside a new picture
+
+
+def test_going_on_keeps_every_format_up_with_the_images(data, tmp_path):
+    config = AugmentConfig(data=data, output=tmp_path / "out", count=2, write=("yolo",))
+    augment(config)
+    augment(config.model_copy(update={"count": 4, "write": ("masks",)}))
+    assert len(list((tmp_path / "out/labels").glob("*.txt"))) == len(list((tmp_path / "out/masks").glob("0*.png"))) == 4
+    with pytest.raises(ConfigError, match="has made 4 images"):
+        augment(config)
+
+
+@pytest.mark.parametrize("place", [".", "inside", ".."])
+def test_output_and_data_lie_apart(data, place):
+    before = kill_generation.digests(data)
+    with pytest.raises(OutputError, match="apart"):
+        augment(AugmentConfig(data=data, output=data / place, count=1), overwrite=True)
+    assert kill_generation.digests(data) == before
+
+
+def test_two_runs_on_one_output_do_not_meet(made, data, tmp_path):
+    pytest.importorskip("fcntl")
+    first = subprocess.Popen(kill_generation.command(data, tmp_path / "out", 12, 1), stdout=subprocess.DEVNULL)
+    path = tmp_path / "out" / "manifest.jsonl"
+    while not (path.exists() and path.read_bytes()):
+        assert first.poll() is None
+        time.sleep(0.002)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(OutputError, match="another run"):
+            augment(AugmentConfig(data=data, output=tmp_path / "out", count=12, write=("yolo", "masks")))
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert first.wait(60) == 0
+    assert manifest(tmp_path / "out") == manifest(made)
+
+
+def test_a_worker_that_the_system_ends_is_told(data, tmp_path):
+    child = subprocess.Popen(kill_generation.command(data, tmp_path / "out", 200, 2), stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+    path = tmp_path / "out" / "manifest.jsonl"
+    while not (path.exists() and path.read_bytes()):
+        assert child.poll() is None
+        time.sleep(0.002)
+    workers = subprocess.run(["pgrep", "-P", str(child.pid), "-f", "spawn_main"], capture_output=True, text=True).stdout
+    os.kill(int(workers.split()[0]), signal.SIGKILL)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "ended by the system" in said.splitlines()[-1]
+
+
+def test_damaged_pictures_and_manifests(made, data, tmp_path):
+    folder = tmp_path / "out"
+    config = AugmentConfig(data=data, output=folder, count=4)
+    augment(config)
+    (folder / "images/000001.png").write_bytes((folder / "images/000001.png").read_bytes()[:500])
+    augment(config)
+    assert (folder / "images/000001.png").read_bytes() == (made / "images/000001.png").read_bytes()
+    lines = (folder / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "manifest.jsonl").write_bytes(lines[0] + b"{broken\n" + b"".join(lines[2:]))
+    with pytest.raises(OutputError, match=r"manifest\.jsonl:2"):
+        augment(config)
+    augment(config, overwrite=True)
+    assert manifest(folder) == manifest(made)[:4]
+
+
+def test_changed_positions_are_other_data(data, tmp_path):
+    points = tmp_path / "points.csv"
+    points.write_text("image,label,x,y\ngood008,spot,50,40\n")
+    config = AugmentConfig(data=data, output=tmp_path / "out", count=1, placement={"positions": points})
+    augment(config)
+    points.write_text("image,label,x,y\ngood008,spot,60,40\n")
+    with pytest.raises(ConfigError, match="data_hash"):
+        augment(config)
 
 
 def test_without_a_defect_free_image_the_ways_out_are_named(data, tmp_path):
