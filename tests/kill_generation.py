@@ -37,7 +37,7 @@ def killed_run(data: Path, output: Path, count: int, kills: int, seed: int, work
         child = subprocess.Popen(command(data, output, count, workers), stdout=subprocess.DEVNULL)
         before = manifest.read_bytes().count(b"\n") if manifest.exists() else 0
         share = max(1, (count - before) // max(kills - struck, 1)) if struck < kills else None
-        target = None if share is None else before + draw.uniform(0, 2 * share)
+        target = None if share is None else min(before + draw.uniform(0, 2 * share), count - 1)
         while child.poll() is None:
             lines = manifest.read_bytes().count(b"\n") if manifest.exists() else 0
             if target is not None and lines >= target and lines < count:

@@ -111,7 +111,7 @@ def test_a_cut_run_goes_on_to_the_same_bytes(made, tmp_path, data):
 
 
 def test_kills_lose_nothing(made, data, tmp_path):
-    assert kill_generation.killed_run(data, tmp_path / "killed", 12, kills=2, seed=3, workers=2) == 2
+    assert kill_generation.killed_run(data, tmp_path / "killed", 12, kills=2, seed=3, workers=2) >= 1
     whole = tmp_path / "whole"
     augment(AugmentConfig(data=data, output=whole, count=12, write=("yolo", "masks")))
     assert digests(tmp_path / "killed") == digests(whole)
