@@ -74,7 +74,8 @@ def test_figures_files_and_table(script, sets):
     assert found["means"]["l1"] == pytest.approx(np.mean([row["l1"] for row in found["pictures"]]))
     assert found["compared"] == "6 defect crops of each set"
     assert isinstance(found["sets"]["kernel distance [scattering-clean]"], float)
-    arrays = np.load(sets / "made" / "metrics.npz")
+    with np.load(sets / "made" / "metrics.npz") as stored:
+        arrays = dict(stored)
     assert arrays["psnr"].tolist()[:5] == [row["psnr"] for row in found["pictures"][:5]]
     assert arrays["psnr"][5] == math.inf
     assert arrays["names"].tolist() == [row["name"] for row in found["pictures"]]
@@ -106,7 +107,8 @@ def test_legacy_gives_the_published_figures(script, shared_data, tmp_path):
     assert code == 0, printed
     rows = {line.split()[0]: tuple(line.split()[1:]) for line in printed.splitlines() if line.startswith("000")}
     assert rows == PUBLISHED
-    arrays = np.load(tmp_path / "checkpoints/exposed_copper/results/metrics.npz")
+    with np.load(tmp_path / "checkpoints/exposed_copper/results/metrics.npz") as stored:
+        arrays = dict(stored)
     assert {"psnr", "ssim", "mae", "names"} == set(arrays)
 
     code, printed = script(*command)                            # today's figures; the masks are found in the layout

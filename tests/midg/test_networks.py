@@ -71,7 +71,8 @@ def golden_input(name: str, channels: int) -> Tensor:
 def golden() -> dict[str, np.ndarray]:
     if not GOLDEN.is_file():
         pytest.skip("the golden outputs (../shared/golden) are not beside this checkout")
-    return dict(np.load(GOLDEN))
+    with np.load(GOLDEN) as stored:
+        return dict(stored)
 
 
 @pytest.fixture(scope="module")
