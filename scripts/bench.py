@@ -65,16 +65,16 @@ def generate(given: argparse.Namespace) -> None:
 
 
 def flat(given: argparse.Namespace) -> None:
-    """Seconds an image and memory, at the start and after many images: neither may grow."""
+    """Processor time an image and memory, at the start and after many images: neither may grow."""
     with tempfile.TemporaryDirectory() as folder:
         config = AugmentConfig(data=board_set(Path(folder) / "data", 12, (128, 128)), output=Path(folder) / "out")
         maker, _, _ = prepare(config, read_verified(config)[0])
         marks = []
         for block in range(20):
-            began = time.perf_counter()
+            began = time.process_time()
             for made in images_of(maker, range(block * 500, block * 500 + 500), 1):
                 del made
-            marks.append((1000 * (time.perf_counter() - began) / 500, memory_mib()))
+            marks.append((1000 * (time.process_time() - began) / 500, memory_mib()))
     first, last = (np.mean([mark[0] for mark in part]) for part in (marks[1:6], marks[-5:]))
     say("10,000 images of 128x128: cost of the last 2,500 against the first", f"{last:.1f} ms", f"{last / first:.2f} x")
     say("10,000 images: memory after 1,000 and after 10,000", f"{marks[1][1]:.0f} and {marks[-1][1]:.0f} MiB")
