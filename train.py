@@ -16,7 +16,8 @@ examples:
   torchrun --nproc-per-node 4 train.py --model NAME --checkpoints checkpoints/pcb
 
 the folder of an experiment:
-  DIR/config.yml     the config, or one section a model, named as the model; read where --config is not given
+  DIR/config.yml     the config, or one section a model, named as the model; read where --config is not given.
+                     Models 1 to 4 read MIDG's own flat upper-case file as well, and say which of its keys are dead
   DIR/MODEL/         one run: config.yaml, log.txt, metrics.jsonl, step-*.pt, samples/; enough for test.py
 """
 
@@ -32,6 +33,7 @@ def main() -> int:
     model, task_type = experiment.chosen_model(given.model)
     if not given.dry_run:
         experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment; it may be a new one")
+        experiment.adopt(task_type, given.checkpoints, given.set)
     config = experiment.training_config(model, task_type, given.checkpoints, given.config, given.set)
     device = choose(given.device)
     task = experiment.build(task_type, config, device)

@@ -21,17 +21,23 @@ from .errors import ConfigError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load(model: type[Config], path: Path | None, overrides: Sequence[str] = (), section: str | None = None) -> Config:
+def load(model: type[Config], path: Path | None, overrides: Sequence[str] = (), section: str | None = None,
+         values: Mapping | None = None) -> Config:
     """Read `path` (None: every default), put the overrides "a.b=value" over it, and check it against `model`.
 
-    Where the file has the key `section`, what stands below it is read in place of the whole file. Raises ConfigError
-    with one line a problem.
+    section     where the file has this key, what stands below it is read in place of the whole file
+    values      what the file means, nested and plain, where it is of another form and was read already
+    Raises ConfigError with one line a problem.
     """
     for part in sections(model):
         if part.model_config.get("extra") != "forbid" or not part.model_config.get("frozen"):
             raise TypeError(f"{part.__qualname__} needs model_config = ConfigDict(frozen=True, extra='forbid')")
     problems: list[Problem] = []
-    root = Entry({}, "no config file", 0) if path is None else read_file(Path(path), problems)
+    root = Entry({}, "no config file" if path is None else str(path), 0)
+    if values is not None:
+        root = as_entry(dict(values), root)
+    elif path is not None:
+        root = read_file(Path(path), problems)
     root = root.value.get(section, root)
     if not isinstance(root.value, dict):
         raise ConfigError(f"{root.where}: '{section}' must be a section, got {shown(root)}")

@@ -1,5 +1,6 @@
 """An experiment's folder: which config a model takes from it, where the model's run lies, how the model is built."""
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from pydantic import BaseModel
 
 from . import config as configs
 from . import registry
-from .errors import CheckpointError, ConfigError
+from .device import rank
+from .errors import CheckpointError, ConfigError, OutputError
 from .registry import Model
 from .seeding import seed_step
 
@@ -16,8 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 OWN_MODEL_HELP = """\
 a model of one's own: --model package.module:Class, importable from the working folder. The class has a nested pydantic
 model `Config` with a section `loop` (core.task.LoopConfig), a constructor (config, device), and what core.task.Task
-lists; its run lies in DIR/package.module.Class/.
+lists; its run lies in DIR/package.module.Class/. It may also have `apply`, which test.py uses on files, and
+`earlier_config`, `adopt` and `inputs`, which take over experiments of another program (core.task.Applied, Earlier).
 """
+INPUTS = {          # options of test.py: what a model is applied to, each a folder, an image, or a text file of paths
+    "input": "images to work on, in place of an evaluation",
+    "mask": "where on them: white on black, paired with the images by name; a single one serves all",
+    "edge": "edges to take in place of predicted ones, white on black",
+    "inpaint": "the same images without their defects (default: the images themselves)",
+}
 
 
 def parser(purpose: str, epilog: str = "") -> argparse.ArgumentParser:
@@ -56,14 +65,47 @@ def training_config(model: Model, task_type: type, folder: Path | None, given: P
 
     1. `given` (--config)                          3. DIR/MODEL/config.yaml, that of the run which goes on
     2. DIR/config.yml, that of the experiment      4. the one that is shipped with the model
-    A file holds the config of one model, or one section a model, named as the model is.
+    A file holds the config of one model, or one section a model, named as the model is; or it is another program's,
+    which the model's class knows how to read (core.task.Earlier).
     """
     if given is None and folder is not None:
         places = (folder / "config.yml", folder / "config.yaml", run_folder(folder, model) / "config.yaml")
         given = next((path for path in places if path.is_file()), None)
     if given is None and model.config is not None:
         given = ROOT / model.config
-    return configs.load(task_type.Config, given, overrides, section=model.name)
+    read = getattr(task_type, "earlier_config", None)
+    values, notes = (read and given and read(given)) or (None, ())
+    tell(notes)
+    return configs.load(task_type.Config, given, overrides, model.name, values)
+
+
+def adopt(task_type: type, folder: Path, overrides: Sequence[str]) -> None:
+    """Let the model's class make runs of what another program left in the experiment's folder."""
+    if hasattr(task_type, "adopt") and folder.is_dir():
+        tell(task_type.adopt(folder, overrides))
+
+
+def inputs(task_type: type, folder: Path, given: argparse.Namespace) -> dict[str, Path]:
+    """What the model is to be applied to, see core.task.Applied; empty: it is evaluated. Raises ConfigError."""
+    chosen = {name: path for name in INPUTS if (path := getattr(given, name)) is not None}
+    if chosen and not hasattr(task_type, "apply"):
+        raise ConfigError(f"--{next(iter(chosen))}: not for model '{given.model}', which can only be evaluated. Leave "
+                          "it out")
+    return task_type.inputs(folder, chosen) if hasattr(task_type, "inputs") else chosen
+
+
+def free(output: Path, overwrite: bool) -> Path:
+    """The folder for results, if it has nothing in it or may be written over. Raises OutputError."""
+    if not overwrite and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise OutputError(f"{output}: has files in it. Give another --output, or --overwrite to write over them")
+    return output
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Once, whatever the number of processes, and apart from results."""
+    if rank() == 0:
+        for note in notes:
+            print(note, file=sys.stderr)
 
 
 def run_folder(folder: Path, model: Model) -> Path:

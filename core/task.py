@@ -1,11 +1,11 @@
 """What a model offers to the training loop, with the part of its configuration that the loop reads."""
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor, nn, optim
+from torch import Tensor, device, nn, optim
 from torch.utils.data import Dataset
 
 from .ema import Average
@@ -82,3 +82,39 @@ class Task(Protocol):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """Metrics by name; modules are in evaluation mode, without gradients. `folder` exists and takes pictures."""
+
+
+class Applied(Protocol):
+    """What a task's class may have besides, for test.py: the model at work on files in place of an evaluation."""
+
+    @classmethod
+    def apply(cls, run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
+              on: device) -> dict[str, float]:
+        """Write into `output`, which may not exist yet, what a run's newest checkpoint makes of the inputs.
+
+        inputs      of --input, --mask, --edge and --inpaint those that were given, or `inputs` of Earlier
+        overrides   --set A.B=VALUE over the run's config
+        Returns figures by name, such as how many were made.
+        """
+
+
+class Earlier(Protocol):
+    """What a task's class may have besides, to take over an experiment of another program: class methods, each alone.
+
+    They are asked before anything is read from the experiment's folder, and change nothing that the other program left.
+    """
+
+    @classmethod
+    def earlier_config(cls, path: Path) -> tuple[dict, Sequence[str]] | None:
+        """What a config file of the other program means, nested as in `Config`, and notes, a line each, on what of it
+        has no effect or another one. None: the file is of this project's form."""
+
+    @classmethod
+    def adopt(cls, folder: Path, overrides: Sequence[str]) -> Sequence[str]:
+        """Make runs of the weights that the other program left in an experiment's folder, where there are no runs yet.
+        Returns what was done, a line each."""
+
+    @classmethod
+    def inputs(cls, folder: Path, given: Mapping[str, Path]) -> dict[str, Path]:
+        """What test.py applies the model to: the options `given`, completed by what the other program's config names;
+        "output" is where results go by default. Empty: the model is evaluated."""

@@ -47,6 +47,30 @@ class Line:
         return {"slope": float(self.network.weight)}
 
 
+class TakesOver(Line):
+    @classmethod
+    def earlier_config(cls, path):
+        words = dict(line.split(": ") for line in path.read_text().splitlines())
+        if "RATE" not in words:
+            return None
+        loop = {"steps": int(words["STEPS"]), "batch_size": 1, "workers": 0}
+        return {"lr": float(words["RATE"]), "loop": loop}, [f"{path}:1: OLD is not read"]
+
+    @classmethod
+    def adopt(cls, folder, overrides):
+        return [f"{folder}: looked at"]
+
+    @classmethod
+    def inputs(cls, folder, given):
+        return dict(given) and {**given, "output": folder / "usual"}
+
+    @classmethod
+    def apply(cls, run, inputs, output, overrides, on):
+        output.mkdir(parents=True)
+        (output / "drawn.txt").write_text(f"{run.name} {inputs} {overrides} {on}")
+        return {"images": 2}
+
+
 class NoModel:
     pass
 '''
@@ -178,6 +202,55 @@ def test_the_experiments_config_may_have_a_section_for_each_model(folder, inside
     assert "lr: 0.25\n" in inside("train.py", *MODEL, "--checkpoints", "run", "--dry-run")[1]
     given = ("--config", "given.yaml")
     assert "lr: 0.125\n" in inside("train.py", *MODEL, "--checkpoints", "run", *given, "--dry-run")[1]
+
+
+TAKES = ("--model", "own_line:TakesOver", "--device", "cpu")
+
+
+@pytest.fixture
+def taken(folder):
+    """An experiment of another program, with its config."""
+    (folder / "run").mkdir()
+    (folder / "run" / "config.yml").write_text("RATE: 0.5\nSTEPS: 3\n")
+    return folder / "run"
+
+
+def test_another_programs_experiment_is_taken_over_by_the_models_class(taken, inside, fails):
+    code, text = inside("train.py", *TAKES, "--checkpoints", "run", "--set", "lr=0.25")
+    assert code == 0, text
+    assert text.count("run: looked at\n") == text.count("config.yml:1: OLD is not read\n") == 1
+    config = (taken / "own_line.TakesOver" / "config.yaml").read_text()
+    assert "lr: 0.25\n" in config, "--set goes over the file"
+    assert "steps: 3\n" in config
+    (taken / "config.yml").write_text("RATE: -1\nSTEPS: 3\n")
+    message = fails("train.py", *TAKES, "--checkpoints", "run").splitlines()[-2]
+    assert message == "run/config.yml: 'lr' must be a number, above 0, got -1.0"
+
+
+def test_a_file_of_this_projects_form_is_read_as_such(taken, inside):
+    (taken / "config.yml").write_text("lr: 0.125\n")
+    code, text = inside("train.py", *TAKES, *SHORT, "--checkpoints", "run", "--dry-run")
+    assert code == 0, text
+    assert "lr: 0.125\n" in text
+    assert "OLD" not in text
+
+
+def test_a_model_is_applied_to_files(taken, inside, fails):
+    assert inside("train.py", *TAKES, "--checkpoints", "run")[0] == 0
+    use = ("test.py", *TAKES, "--checkpoints", "run", "--input", "pictures", "--mask", "m.png", "--set", "lr=1")
+    code, text = inside(*use)
+    assert code == 0, text
+    assert "images: 2" in text
+    assert f"'mask': {Path('m.png')!r}}} ['lr=1'] cpu" in (taken / "usual" / "drawn.txt").read_text()
+    assert json.loads((taken / "usual" / "applied.json").read_text())["images"] == 2
+    assert "has files in it" in fails(*use)
+    assert "slope" in inside("test.py", *TAKES, "--checkpoints", "run")[1], "without files it is evaluated"
+
+
+def test_files_for_a_model_that_cannot_take_them_are_refused(folder, inside, fails):
+    assert inside("train.py", *MODEL, *SHORT, "--checkpoints", "run")[0] == 0
+    assert fails("test.py", *MODEL, "--checkpoints", "run", "--edge", "x").startswith(
+        "--edge: not for model 'own_line:Line', which can only be evaluated")
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
