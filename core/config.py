@@ -21,10 +21,11 @@ from .errors import ConfigError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load(model: type[Config], path: Path | None, overrides: Sequence[str] = (), section: str | None = None,
-         values: Mapping | None = None) -> Config:
+def load(model: type[Config], path: Path | None, overrides: Sequence[str | tuple[str, str]] = (),
+         section: str | None = None, values: Mapping | None = None) -> Config:
     """Read `path` (None: every default), put the overrides "a.b=value" over it, and check it against `model`.
 
+    overrides   each "a.b=value", or ("a.b=value", what the user typed) where an option of its own stands for the key
     section     where the file has this key, what stands below it is read in place of the whole file
     values      what the file means, nested and plain, where it is of another form and was read already
     Raises ConfigError with one line a problem.
@@ -43,7 +44,7 @@ def load(model: type[Config], path: Path | None, overrides: Sequence[str] = (), 
         raise ConfigError(f"{root.where}: '{section}' must be a section, got {shown(root)}")
     for item in overrides:
         try:
-            put(root, *read_option(item))
+            put(root, *(read_option(item) if isinstance(item, str) else read_option(*item)))
         except ConfigError as error:
             problems.append(Problem(AFTER_FILE, str(error)))
     open_sections(model, root)

@@ -57,9 +57,9 @@ def read_file(path: Path, problems: list[Problem]) -> Entry:
     return _Reader(path, problems).read(node)
 
 
-def read_option(item: str) -> tuple[list[str], Entry]:
-    """Read "optim.lr=1e-4" as (["optim", "lr"], the value). Raises ConfigError."""
-    where = f"--set {item}"
+def read_option(item: str, where: str | None = None) -> tuple[list[str], Entry]:
+    """Read "optim.lr=1e-4" as (["optim", "lr"], the value). `where`: what the user typed for it. Raises ConfigError."""
+    where = where or f"--set {item}"
     dotted, equals, text = item.partition("=")
     keys = dotted.strip().split(".")
     text = text.strip()
@@ -94,7 +94,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
         return yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark, context, problem = (getattr(error, name, None) for name in ("problem_mark", "context", "problem"))
-        line = f":{mark.line + 1}" if mark and not where.startswith("--set") else ""
+        line = f":{mark.line + 1}" if mark and not where.startswith("--") else ""
         reason = " ".join(filter(None, (context, problem))) or str(error)
         raise ConfigError(f"{where}{line}: not valid YAML: {' '.join(reason.split())}") from error
 

@@ -12,6 +12,7 @@ from core.augment import methods  # noqa: E402
 from core.augment.pipeline import augment  # noqa: E402
 from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
+from core.errors import ConfigError  # noqa: E402
 
 # What an option's text means, and the options of each kind; two of them stand in the configuration's placement section.
 KINDS = {
@@ -51,8 +52,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     given = parser().parse_args()
-    overrides = [override(kind, option, value) for kind, options in KINDS.items() for option in options
+    overrides = [(override(kind, option, value), f"--{option.replace('_', '-')} {value}")
+                 for kind, options in KINDS.items() for option in options
                  if (value := getattr(given, option)) is not None]
+    for name, what in (("data", "the labelled set"), ("output", "the new set, such as runs/more")):
+        if given.config is None and not any(text.startswith(f"{name}=") for text, _ in overrides) \
+                and not any(text.startswith(f"{name}=") for text in given.set):
+            raise ConfigError(f"--{name}: missing. Give the folder of {what}")
     if given.workers is None and given.config is None:
         overrides.append(f"workers={os.cpu_count() or 1}")
     config = configs.load(AugmentConfig, given.config, overrides + given.set)
@@ -65,12 +71,13 @@ def main() -> int:
 
 def override(kind: str, option: str, value: str) -> str:
     """The option as KEY=VALUE; text is quoted, so that a folder called "yes" or "a: b" stays what it is."""
+    words = [word.strip() for word in value.split(",")]
     if kind == "words":
-        value = json.dumps([word.strip() for word in value.split(",")])
+        value = json.dumps(words)
     elif kind == "text":
         value = json.dumps(value)
     elif kind == "pair":
-        value = f"[{value}]"
+        value = f"[{', '.join(word if set(word) <= set('0123456789.') else json.dumps(word) for word in words)}]"
     return f"{'placement.' if option in PLACEMENT else ''}{option}={value}"
 
 
