@@ -1,4 +1,5 @@
 """Two folders of pictures compared, the true ones and the made ones: pairs by stem, figures a pair, figures of all."""
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from .edges import NONE, EdgeCounts, edge_counts
 from .image import GREY, Picture, l1, psnr, ssim
 
 SHOWN_NAMES = 5
+SPELLINGS = {"result": ("results",), "results": ("result",), "dataset": ("datasets",), "datasets": ("dataset",),
+             "kind": ("kinds",), "kinds": ("kind",)}
 WHITE_ABOVE = 127
 TOLERANCES_PX = (0, 2)
 FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "l1": "L1, 0..1"}
@@ -69,14 +72,16 @@ def find_pairs(data: Path, output: Path, mask: Path | None = None, *, partial: b
 def picture_folder(folder: Path) -> Path:
     """The folder itself, or what it stands for where there is none.
 
-    KIND/SPLIT stands for the pictures of MIDG's layout, KIND/images/SPLIT or KIND/KIND/SPLIT; `result` and `results`,
-    of which its text and its program have one each, for each other.
+    KIND/SPLIT stands for the pictures of MIDG's layout, KIND/images/SPLIT or KIND/KIND/SPLIT. Names that its text, its
+    program and its folders spell differently (SPELLINGS) stand for each other.
     """
-    kind = folder.parent
-    others = [kind / "images" / folder.name, kind / kind.resolve().name / folder.name]
-    if folder.name in ("result", "results"):
-        others.append(kind / ("results" if folder.name == "result" else "result"))
-    return folder if folder.is_dir() else next((other for other in others if other.is_dir()), folder)
+    choices = [(part, *SPELLINGS.get(part, ())) for part in folder.parts]
+    for spelled in (Path(*parts) for parts in itertools.product(*choices)):
+        kind, split = spelled.parent, spelled.name
+        for place in (spelled, kind / "images" / split, kind / kind.resolve().name / split):
+            if place.is_dir():
+                return place
+    return folder
 
 
 def mask_folder(pictures: Path) -> Path | None:

@@ -230,6 +230,9 @@ def test_the_folders_of_midgs_layout(tmp_path):
     assert folders.picture_folder(tmp_path / "own" / "test") == tmp_path / "own" / "images" / "test"
     assert folders.picture_folder(tmp_path / "own" / "train") == tmp_path / "own" / "own" / "train"
     assert folders.picture_folder(tmp_path / "own" / "images") == tmp_path / "own" / "images"
+    (tmp_path / "dataset" / "kinds" / "copper" / "copper" / "test").mkdir(parents=True)
+    published = tmp_path / "datasets" / "kind" / "copper" / "test"      # as MIDG's text has it, beside its folders
+    assert folders.picture_folder(published) == tmp_path / "dataset" / "kinds" / "copper" / "copper" / "test"
     assert folders.mask_folder(tmp_path / "own" / "images" / "test") == tmp_path / "own" / "mask2" / "test"
     assert folders.mask_folder(tmp_path / "own" / "own" / "train") is None
     with pytest.raises(DataError, match="no such folder, got nothing there"):
