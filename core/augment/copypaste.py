@@ -35,7 +35,7 @@ class CopyPaste:
     window_px: int = 128
 
     @classmethod
-    def build(cls, dataset, bank: DefectBank, output=None) -> "CopyPaste":
+    def build(cls, dataset, bank: DefectBank, output=None, settings=None) -> "CopyPaste":
         """Nothing to train: the bank is all there is to it."""
         return cls(bank)
 
@@ -48,11 +48,7 @@ class CopyPaste:
         target = np.ascontiguousarray(request.image.numpy().transpose(1, 2, 0))
         wanted = None if request.mask is None else request.mask.numpy().astype(bool)
         box = request.box if wanted is None else _bounds(wanted)
-        fits = [aligned(fit, target, box, 0.0 if wanted is not None else self.settings.drift)
-                for fit in self._suitable(target, box, request.label, request.rng, fill=wanted is not None)]
-        misfits = np.array([fit.misfit for fit in fits])
-        chance = np.exp(-(misfits - misfits.min()) / PICKINESS)
-        fit = fits[int(request.rng.choice(len(fits), p=chance / chance.sum()))]
+        fit = self.choose(target, box, request.label, request.rng, fill=wanted is not None)
         pixels, clean, mask = laid(fit, target.shape)
         if wanted is not None:
             pixels, clean = extended(pixels, mask, wanted), extended(clean, mask, wanted)
@@ -63,6 +59,17 @@ class CopyPaste:
         image = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))
         return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record,
                          misfit=fit.strangeness), shape
+
+    def choose(self, target: np.ndarray, box: Box, label: str, rng: np.random.Generator, *, fill: bool = False) -> Fit:
+        """A real defect of the class, turned, scaled and moved to where what is round it fits.
+
+        target float32 [H, W, 3], the window; fill: stretched over the whole box, and not moved
+        """
+        fits = [aligned(fit, target, box, 0.0 if fill else self.settings.drift)
+                for fit in self._suitable(target, box, label, rng, fill=fill)]
+        misfits = np.array([fit.misfit for fit in fits])
+        chance = np.exp(-(misfits - misfits.min()) / PICKINESS)
+        return fits[int(rng.choice(len(fits), p=chance / chance.sum()))]
 
     def _suitable(self, target, box: Box, label: str, rng, *, fill: bool) -> list[Fit]:
         """The crops and turns whose size, cut sides and surroundings are most like the wanted ones."""

@@ -1,7 +1,7 @@
 """The protocol between the road and whatever makes a defect: copy-paste, a GAN, a diffusion model."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -54,8 +54,12 @@ class DefectGenerator(Protocol):
     window_px: int      # side of the window that it wants round a box; a larger box gets itself and a margin
 
     @classmethod
-    def build(cls, dataset: Dataset, bank: "DefectBank", output: Path) -> "DefectGenerator":
-        """Get ready from the training records; what it trains, it keeps below the run's output folder."""
+    def build(cls, dataset: Dataset, bank: "DefectBank", output: Path, settings: Any = None) -> "DefectGenerator":
+        """Get ready from the training records; what it trains, it keeps below the run's output folder.
+
+        settings  the configuration's section named as the method; None: not given. Started again after a kill, it goes
+        on with what it was training and ends with the same generator
+        """
         ...
 
     def generate(self, request: Request) -> Generated: ...

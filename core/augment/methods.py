@@ -3,9 +3,10 @@ from importlib import import_module
 
 from ..errors import ConfigError, did_you_mean
 
-# name -> (module:Class with a class method `build(dataset, bank, output)`, what it does)
+# name -> (module:Class, a DefectGenerator; what it does)
 METHODS = {
     "copypaste": ("core.augment.copypaste:CopyPaste", "a real defect, turned, scaled, colour-matched and blended in"),
+    "midg": ("midg.generator:MidgGenerator", "edges, then a defect, drawn by two networks that it trains itself"),
 }
 
 
