@@ -1,0 +1,70 @@
+"""From a network's name to the network, and what it costs."""
+import importlib
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from core.errors import ConfigError
+
+from .networks import Compact, FlexUNet, SmallUNet
+from .settings import CompactConfig, NetworkConfig, SmallUNetConfig, SmpConfig
+
+SMP = "segmentation_models_pytorch"
+SMP_STRIDE = 32
+
+
+def build(config: NetworkConfig, outputs: int, channels: int) -> nn.Module:
+    """The network that a config names, with `stride` and `reach` (None: unbounded or unknown). Raises ConfigError."""
+    if isinstance(config, CompactConfig):
+        return Compact(outputs, channels, widths=config.widths)
+    if isinstance(config, SmallUNetConfig):
+        return SmallUNet(outputs, channels, filters=config.filters, batch_norm=config.batch_norm)
+    if isinstance(config, SmpConfig):
+        return _library_network(config, outputs, channels)
+    return FlexUNet(outputs, channels, **config.model_dump(exclude={"name"}))
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def multiplications(config: NetworkConfig, outputs: int, channels: int, size: tuple[int, int]) -> int:
+    """Multiply-accumulates for one image of `size` (width, height), continued to the stride; nothing is computed."""
+    with torch.device("meta"):
+        network = build(config, outputs, channels).eval()
+        sides = [-(-side // network.stride) * network.stride for side in size]
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, channels, *sides[::-1]))
+    return counter.get_total_flops() // 2
+
+
+def _library_network(config: SmpConfig, outputs: int, channels: int) -> nn.Module:
+    try:
+        library = importlib.import_module(SMP)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"network.name: 'smp' needs a package that is not installed, got '{error}'. "
+                          "pip install segmentation-models-pytorch, or choose compact") from error
+    try:
+        network = library.create_model(config.decoder, encoder_name=config.encoder, encoder_weights=None,
+                                       in_channels=channels, classes=outputs)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"network.encoder: not one that {config.decoder} takes, got '{config.encoder}' "
+                          f"({error}). See the library's list") from error
+    if config.weights:
+        _load_encoder(network.encoder, config.weights)
+    network.stride, network.reach = SMP_STRIDE, None
+    return network
+
+
+def _load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Weights of an encoder from a state dict in a file of one's own; never code, never a download."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        encoder.load_state_dict(state)
+    except (OSError, pickle.UnpicklingError, RuntimeError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"network.weights: {path} cannot be loaded into the encoder, got '{reason}'. Give a state "
+                          "dict of that encoder, or null") from error
