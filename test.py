@@ -30,7 +30,7 @@ def main() -> int:
         return 0
     model, task_type = experiment.chosen_model(given.model)
     folder = experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment")
-    experiment.adopt(task_type, folder, given.set)
+    experiment.adopt(task_type, folder)
     run = experiment.finished_run(folder, model)
     paths = checkpoint.found(run)
     if not paths:
@@ -57,7 +57,7 @@ def main() -> int:
 def evaluated(task_type: type, path: Path, overrides: list[str], output: Path, device) -> dict:
     """The task's figures on its own held-out data, with where they come from."""
     settings = config.load(task_type.Config, path.parent / "config.yaml", overrides)
-    task = experiment.build(task_type, settings, device)
+    task = experiment.build(task_type, settings, device, path.parent, keep=False)
     wanted = {name: part for name, part in loop.parts_of(task).items() if not name.startswith("optimizer/")}
     step = checkpoint.restore(path, wanted, whole=False)
     values, _ = loop.evaluate(task, settings.loop, output, step, device)

@@ -33,14 +33,15 @@ def main() -> int:
     model, task_type = experiment.chosen_model(given.model)
     if not given.dry_run:
         experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment; it may be a new one")
-        experiment.adopt(task_type, given.checkpoints, given.set)
+        experiment.adopt(task_type, given.checkpoints)
     config = experiment.training_config(model, task_type, given.checkpoints, given.config, given.set)
     device = choose(given.device)
-    task = experiment.build(task_type, config, device)
+    folder = None if given.checkpoints is None else experiment.run_folder(given.checkpoints, model)
+    task = experiment.build(task_type, config, device, folder, keep=not given.dry_run and rank() == 0)
     if given.dry_run:
         print(to_yaml(config))
         return loop.dry_run(task, config.loop, device=device)
-    run = open_run(experiment.run_folder(given.checkpoints, model), config.model_dump(mode="json"),
+    run = open_run(folder, config.model_dump(mode="json"),
                    command=sys.argv, rank=rank())
     return loop.train(task, config.loop, run, device=device)
 

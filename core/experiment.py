@@ -1,5 +1,6 @@
 """An experiment's folder: which config a model takes from it, where the model's run lies, how the model is built."""
 import argparse
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,10 +80,10 @@ def training_config(model: Model, task_type: type, folder: Path | None, given: P
     return configs.load(task_type.Config, given, overrides, model.name, values)
 
 
-def adopt(task_type: type, folder: Path, overrides: Sequence[str]) -> None:
+def adopt(task_type: type, folder: Path) -> None:
     """Let the model's class make runs of what another program left in the experiment's folder."""
     if hasattr(task_type, "adopt") and folder.is_dir():
-        tell(task_type.adopt(folder, overrides))
+        tell(task_type.adopt(folder))
 
 
 def inputs(task_type: type, folder: Path, given: argparse.Namespace) -> dict[str, Path]:
@@ -124,7 +125,14 @@ def finished_run(folder: Path, model: Model) -> Path:
     raise CheckpointError(f"{folder}: has no run of model '{model.name}'. {there}")
 
 
-def build(task_type: type, config: BaseModel, device: torch.device) -> object:
-    """The task, its first weights a function of `loop.seed`."""
+def build(task_type: type, config: BaseModel, device: torch.device, run: Path | None = None, *,
+          keep: bool = True) -> object:
+    """The task, its first weights a function of `loop.seed`.
+
+    run     its folder, for a task whose constructor has a parameter `run`: other models of the experiment lie beside
+            it, and what is made of the data once is kept there, but with `keep` false
+    """
     seed_step(config.loop.seed, 0)
-    return task_type(config, device)
+    if "run" not in inspect.signature(task_type).parameters:
+        return task_type(config, device)
+    return task_type(config, device, run=run, keep=keep)

@@ -33,7 +33,14 @@ def table(*models: Model) -> tuple[Model, ...]:
 
 
 # A row is added when its model works. Numbers are never reused, not even that of a model which is taken out.
-MODELS = table()
+MODELS = table(
+    Model(1, "midg-edge", "edges of a defect inside a mask", "midg.task:EdgeTask", "configs/midg-edge.yaml"),
+    Model(2, "midg-inpaint", "a defect from given edges: drawn shapes", "midg.task:GivenEdgesTask",
+          "configs/midg-inpaint.yaml"),
+    Model(3, "midg-defect", "a defect from the edges that model 1 predicts", "midg.task:DefectTask",
+          "configs/midg-defect.yaml"),
+    Model(4, "midg-joint", "models 1 and 3 at once", "midg.task:JointTask", "configs/midg-joint.yaml"),
+)
 
 OWN_MODEL = "--model package.module:Class"
 

@@ -1,0 +1,55 @@
+"""Finished runs of MIDG's models: where they are, their config, and their networks with the averaged weights."""
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+from torch import nn
+
+from core import checkpoint
+from core import config as configs
+from core.errors import CheckpointError
+
+from .networks import DefectGenerator, Discriminator, EdgeGenerator
+from .settings import DefectNetworkConfig, EdgeNetworkConfig
+
+
+def edge_generator(network: EdgeNetworkConfig, classes: int) -> EdgeGenerator:
+    return EdgeGenerator(network.width, mask_channel=network.mask_channel, classes=classes)
+
+
+def defect_generator(network: DefectNetworkConfig, classes: int) -> DefectGenerator:
+    return DefectGenerator(network.width, edge_threshold=network.edge_threshold, blend=network.blend,
+                           attention_levels=network.attention_levels, noise_channel=network.noise_channel,
+                           legacy_attention=network.legacy_attention, classes=classes)
+
+
+def discriminator(width: int, classes: int) -> Discriminator:
+    return Discriminator(3, width, classes=classes)
+
+
+def find_run(folder: Path, name: str) -> Path:
+    """The run of model `name`, given itself or as the experiment's folder. CheckpointError: it has no checkpoint."""
+    for run in (folder / name, folder):
+        if (run / "config.yaml").is_file() and checkpoint.found(run):
+            return run
+    raise CheckpointError(f"{folder / name}: no trained {name} here, got no config.yaml with a step-*.pt. Train it "
+                          f"first: python train.py --model {name} --checkpoints {folder}")
+
+
+def read_config(run: Path, model: type[BaseModel]) -> BaseModel:
+    return configs.load(model, run / "config.yaml")
+
+
+def read_classes(run: Path) -> tuple[str, ...]:
+    """The classes that a run has learnt, in the order of their numbers. CheckpointError: classes.txt is missing."""
+    path = run / "classes.txt"
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing, so that the network's classes have no names. Put it back; it holds a "
+                              "name a line")
+    return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def load_average(run: Path, name: str, network: nn.Module, device: torch.device) -> nn.Module:
+    """The network with a run's newest averaged weights, on the device, in evaluation mode and frozen."""
+    checkpoint.load_part(checkpoint.found(run)[-1], f"average/{name}", network)
+    return network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

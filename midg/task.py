@@ -1,0 +1,298 @@
+"""MIDG's four models as tasks of the loop: edges, a defect from given edges or from predicted ones, and all at once.
+
+In each step the generator learns first; its discriminator then learns from what was made in that step.
+"""
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn, optim
+
+from core.data.images import write_bytes
+from core.data.records import Dataset
+from core.ema import Average
+from core.errors import ConfigError
+from core.files import writing
+from core.schedules import constant, cosine
+from core.task import Phase
+
+from . import runs, sheets
+from .data import chosen_classes, held_out, read_dataset, read_scenes
+from .edges import grey_of
+from .features import feature_extractor
+from .losses import (
+    discriminator_loss,
+    edge_loss,
+    feature_matching,
+    generator_loss,
+    masked_l1,
+    perceptual_and_style,
+)
+from .maps import Maps, edge_map, painted, to_maps
+from .networks import (
+    DefectGenerator,
+    Discriminator,
+    EdgeGenerator,
+    edge_judged,
+    merge_edges,
+    paste,
+)
+from .settings import (
+    DefectConfig,
+    DefectLossConfig,
+    EdgeConfig,
+    EdgeLossConfig,
+    GanConfig,
+    GivenEdgesConfig,
+    JointConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
+from .windows import Windows, held_out_windows
+
+
+class MidgTask:
+    """What the four have in common: data, and pairs of a generator and its discriminator."""
+    modules: dict[str, nn.Module]
+    averages: dict[str, Average]
+    phases: tuple[Phase, ...]
+
+    def __init__(self, config: ModelConfig, device: torch.device, dataset: Dataset | None = None,
+                 run: Path | None = None, keep: bool = True):
+        """`dataset`: in place of the one that the config names; `run`: this run's folder; `keep`: it may be written."""
+        self.config, self.device, self.run = config, device, run
+        kept = {"run": run, "keep": keep}
+        dataset = read_dataset(config.data, **kept) if dataset is None else dataset
+        self.classes = chosen_classes(dataset, config.data)
+        self.modules, self.averages, self.phases, self.made = {}, {}, (), {}
+        self.build()
+        self.train_data = Windows(read_scenes(dataset, "train", self.classes, config.data, **kept), config.data,
+                                  config.loop.seed)
+        split = held_out(dataset)
+        scenes = (self.train_data.scenes if split == "train"
+                  else read_scenes(dataset, split, self.classes, config.data, **kept))
+        self.held_out = held_out_windows(scenes, config.data, config.sheet.samples)
+        if run is not None and keep:
+            with writing(run):
+                run.mkdir(parents=True, exist_ok=True)
+            write_bytes(run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
+
+    def build(self) -> None:
+        """Make modules, averages and phases."""
+        raise NotImplementedError
+
+    def add_pair(self, generator: nn.Module, width: int, prefix: str = "") -> None:
+        """A generator with its average and its discriminator, and their phases."""
+        config, judge = self.config, runs.discriminator(width, self.class_count)
+        names = (f"{prefix}generator", f"{prefix}discriminator")
+        for name, module in zip(names, (generator, judge)):
+            self.modules[name] = module.to(self.device, memory_format=torch.channels_last)
+        self.averages[names[0]] = Average(generator, config.ema.half_life_steps)
+        rate = config.optimizer.learning_rate
+        self.phases += (phase(names[0], generator, rate, config.optimizer),
+                        phase(names[1], judge, rate * config.optimizer.discriminator_factor, config.optimizer))
+
+    @property
+    def class_count(self) -> int:
+        """As the networks take it: 0 where there is nothing to choose."""
+        return len(self.classes) if len(self.classes) > 1 else 0
+
+    def label(self, maps: Maps) -> Tensor | None:
+        return maps.label if self.class_count else None
+
+    def losses(self, name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A generator's turn keeps what it made; its discriminator's turn takes that."""
+        maps = to_maps(batch)
+        prefix, _, kind = name.rpartition("_")
+        prefix += "_" if prefix else ""
+        judge = self.modules[f"{prefix}discriminator"]
+        if kind == "generator":
+            losses, self.made[prefix] = self.generator_losses(prefix, maps, judge)
+            return losses
+        real, made = self.made.pop(prefix)
+        return judge_losses(judge, real, made, self.label(maps), self.gan_config(prefix))
+
+    def gan_config(self, prefix: str) -> GanConfig:
+        return self.config.loss
+
+    def generator_losses(self, prefix: str, maps: Maps, judge: Discriminator) -> tuple[dict[str, Tensor],
+                                                                                       tuple[Tensor, Tensor]]:
+        """The generator's losses, and what the discriminator is to tell apart: real and made."""
+        raise NotImplementedError
+
+    def average(self, name: str) -> nn.Module:
+        return self.averages[name].module
+
+
+def phase(name: str, module: nn.Module, rate: float, optimizer: OptimizerConfig) -> Phase:
+    schedule: Callable[[int], float] = constant(rate)
+    if optimizer.decay_steps is not None:
+        schedule = cosine(rate, optimizer.decay_steps)
+    return Phase(name=name, learning_rate=schedule,
+                 optimizer=optim.Adam(module.parameters(), lr=rate, betas=optimizer.betas))
+
+
+def judge_losses(judge: Discriminator, real: Tensor, made: Tensor, label: Tensor | None, config: GanConfig,
+                 ) -> dict[str, Tensor]:
+    """The discriminator's loss. `legacy`: the generator's too, whose gradient the published code added to it."""
+    together = judge(torch.cat([real, made]), None if label is None else torch.cat([label, label]))
+    real_seen, made_seen = zip(*(output.chunk(2) for output in together))
+    losses = {"judging": discriminator_loss(config.gan, real_seen[-1], made_seen[-1])}
+    if config.update == "legacy":
+        losses["leak_adversarial"] = config.adversarial * generator_loss(config.gan, made_seen[-1])
+        if isinstance(config, EdgeLossConfig):
+            losses["leak_matching"] = config.feature_matching * feature_matching(
+                made_seen, [output.detach() for output in real_seen])
+    return losses
+
+
+class EdgeTask(MidgTask):
+    """Model 1: a defect's edges inside the mask."""
+    Config = EdgeConfig
+    config: EdgeConfig
+
+    def build(self) -> None:
+        network = self.config.network
+        self.add_pair(runs.edge_generator(network, self.class_count), network.width)
+
+    def generator_losses(self, prefix, maps, judge):
+        return edge_losses(self.modules["generator"], judge, maps, self.label(maps), self.config.loss)
+
+    def evaluate(self, folder: Path) -> dict[str, float]:
+        """In-mask precision and recall of the edges at 0 and 2 px, and a contact sheet."""
+        return sheets.evaluate_edges(self, self.average("generator"), folder)
+
+
+def edge_losses(generator: EdgeGenerator, judge: Discriminator, maps: Maps, label: Tensor | None,
+                config: EdgeLossConfig) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    logits = edge_map(generator, maps, label)
+    predicted = logits.sigmoid()
+    if config.judged == "pasted":
+        predicted = merge_edges(predicted, maps.background_edges, maps.mask)
+    grey = grey_of(maps.image)
+    real, made = edge_judged(grey, maps.edges, maps.mask), edge_judged(grey, predicted, maps.mask)
+    losses = {}
+    if config.adversarial or config.feature_matching:
+        with torch.no_grad():
+            target = judge(real, label)
+        seen = judge(made, label)
+        losses = {"adversarial": config.adversarial * generator_loss(config.gan, seen[-1]),
+                  "matching": config.feature_matching * feature_matching(seen, target)}
+    if config.edges:
+        losses["edges"] = config.edges * edge_loss(logits, maps.edges, maps.mask, kind=config.edges_kind,
+                                                   tolerance_px=config.tolerance_px)
+    return losses, (real.detach(), made.detach())
+
+
+class GivenEdgesTask(MidgTask):
+    """Model 2: a defect from given edges, so that its shape can be drawn."""
+    Config = GivenEdgesConfig
+    config: GivenEdgesConfig
+
+    def build(self) -> None:
+        network = self.config.network
+        self.add_pair(runs.defect_generator(network, self.class_count), network.width)
+        self.add_features()
+
+    def add_features(self) -> None:
+        loss = self.config.loss
+        extractor = feature_extractor(loss.features if loss.perceptual or loss.style else "none")
+        self.features = None if extractor is None else extractor.to(self.device, memory_format=torch.channels_last)
+
+    def edges_for(self, maps: Maps) -> Tensor:
+        """The merged edges that the defect generator sees in training."""
+        return maps.edges
+
+    def edges_in_use(self, maps: Maps) -> Tensor:
+        """Those that it sees in use."""
+        return maps.edges
+
+    def generator_losses(self, prefix, maps, judge):
+        return defect_losses(self.modules[f"{prefix}generator"], judge, self.features, maps, self.edges_for(maps),
+                             self.label(maps), self.config.loss)
+
+    def evaluate(self, folder: Path) -> dict[str, float]:
+        """PSNR, SSIM and L1, whole and in the mask, against the real defect, and a contact sheet."""
+        return sheets.evaluate_defects(self, self.average("generator"), folder)
+
+
+def defect_losses(generator: DefectGenerator, judge: Discriminator, features: nn.Module | None, maps: Maps,
+                  edges: Tensor, label: Tensor | None, config: DefectLossConfig,
+                  ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+    made = painted(generator, maps, edges, label)
+    if config.judged == "pasted":
+        made = paste(made, maps.image, maps.mask)
+    losses = {"l1": config.l1 * masked_l1(made, maps.image, maps.mask, legacy=config.legacy_l1)}
+    if config.adversarial:
+        losses["adversarial"] = config.adversarial * generator_loss(config.gan, judge(made, label)[-1])
+    if features is not None:
+        perceptual, style = perceptual_and_style(features, made, maps.image, maps.mask)
+        losses |= {"perceptual": config.perceptual * perceptual, "style": config.style * style}
+    return losses, (maps.image, made.detach())
+
+
+class DefectTask(GivenEdgesTask):
+    """Model 3: a defect from the edges that model 1 predicts.
+
+    The edge network is part of this model's checkpoints, frozen, so that a run is whole and goes on exactly.
+    """
+    Config = DefectConfig
+    config: DefectConfig
+
+    def build(self) -> None:
+        edge_run, edge_config = self.edge_run()
+        if runs.read_classes(edge_run) != self.classes:
+            raise ConfigError(f"{edge_run}: has learnt other classes, got {', '.join(runs.read_classes(edge_run))} "
+                              f"where these data have {', '.join(self.classes)}. Train midg-edge on the same data")
+        super().build()
+        network = runs.edge_generator(edge_config.network, self.class_count)
+        self.modules["edge_generator"] = runs.load_average(edge_run, "generator", network, self.device)
+
+    def edge_run(self) -> tuple[Path, EdgeConfig]:
+        if self.config.edges is None and self.run is None:
+            raise ConfigError("edges: no run of model 1, got nothing. Give --checkpoints, or --set edges=DIR")
+        folder = runs.find_run(self.config.edges or self.run.parent, "midg-edge")
+        return folder, runs.read_config(folder, EdgeConfig)
+
+    @torch.no_grad()
+    def edges_in_use(self, maps: Maps) -> Tensor:
+        """Model 1's edges inside the mask, the background's outside."""
+        predicted = edge_map(self.modules["edge_generator"], maps, self.label(maps)).sigmoid()
+        return merge_edges(predicted, maps.background_edges, maps.mask)
+
+    def edges_for(self, maps: Maps) -> Tensor:
+        given = (maps.chance < self.config.given_share)[:, None, None, None]
+        return torch.where(given, maps.edges, self.edges_in_use(maps))
+
+
+class JointTask(DefectTask):
+    """Model 4: models 1 and 3 at once; the edge generator also learns what helps the defect generator."""
+    Config = JointConfig
+    config: JointConfig
+
+    def build(self) -> None:
+        config = self.config
+        self.add_pair(runs.edge_generator(config.edge_network, self.class_count), config.edge_network.width, "edge_")
+        self.add_pair(runs.defect_generator(config.network, self.class_count), config.network.width, "defect_")
+        self.add_features()
+
+    def gan_config(self, prefix: str) -> GanConfig:
+        return self.config.edge_loss if prefix == "edge_" else self.config.loss
+
+    def generator_losses(self, prefix, maps, judge):
+        if prefix == "defect_":
+            return super().generator_losses(prefix, maps, judge)
+        label, config = self.label(maps), self.config
+        losses, pair = edge_losses(self.modules["edge_generator"], judge, maps, label, config.edge_loss)
+        if config.joint:
+            predicted = edge_map(self.modules["edge_generator"], maps, label).sigmoid()
+            edges = merge_edges(predicted, maps.background_edges, maps.mask)
+            through, _ = defect_losses(self.modules["defect_generator"], self.modules["defect_discriminator"],
+                                       self.features, maps, edges, label, config.loss)
+            losses["joint"] = config.joint * sum(through.values())
+        return losses, pair
+
+    def evaluate(self, folder: Path) -> dict[str, float]:
+        """Figures of both models."""
+        values = sheets.evaluate_edges(self, self.average("edge_generator"), folder / "edges")
+        return values | sheets.evaluate_defects(self, self.average("defect_generator"), folder)
