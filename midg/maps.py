@@ -1,7 +1,6 @@
 """A batch as the maps that the networks take, and the networks at work on them, in training and in use alike."""
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from .edges import grey_of, merged_edges
