@@ -110,7 +110,7 @@ class Earlier(Protocol):
         has no effect or another one. None: the file is of this project's form."""
 
     @classmethod
-    def adopt(cls, folder: Path, overrides: Sequence[str]) -> Sequence[str]:
+    def adopt(cls, folder: Path) -> Sequence[str]:
         """Make runs of the weights that the other program left in an experiment's folder, where there are no runs yet.
         Returns what was done, a line each."""
 

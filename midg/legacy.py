@@ -84,9 +84,12 @@ DEAD_KEYS = {           # read and ignored: key -> why
     "DEVICE": "the device is chosen by --device",
     "MASK": "masks are those of the mask lists, which was its only value (6) that worked",
 }
-WITHOUT_EFFECT = {      # key -> what the earlier code did; what it means here is for the reader of the values to say
-    "SAMPLE_INTERVAL": "the earlier code, as published, drew no contact sheets in training",
-    "EVAL_INTERVAL": "the earlier code, as published, did not evaluate in training",
+OTHERWISE = {           # key -> what it means here, where that is not what it meant
+    "MODEL": "is not read: --model chooses the model",
+    "DEBUG": "is not read: test.py writes edges and labels beside its pictures whatever it says",
+    "SAMPLE_INTERVAL": "had no effect as published; here the smaller of it and EVAL_INTERVAL sets how often there are "
+                       "figures and a contact sheet",
+    "EVAL_INTERVAL": "had no effect as published; see SAMPLE_INTERVAL",
 }
 UNREAD_WITH_CANNY = ("NMS", *(LIST_KEYS["edge"].format(split) for split in ("TRAIN", "VAL", "TEST")))
 CHANGED_DEFAULTS = {"STYLE_LOSS_WEIGHT": 1, "CONTENT_LOSS_WEIGHT": 1, "INPAINT_ADV_LOSS_WEIGHT": 0.01}
@@ -136,7 +139,7 @@ def read_config(path: Path) -> Earlier:
 
 def effects(path: Path, values: EarlierConfig, given: dict[str, Entry]) -> list[str]:
     """What else a reader should know: keys without effect beside others, and defaults that are not the earlier ones."""
-    notes = [f"{given[key].where}: {key} had no effect: {why}" for key, why in WITHOUT_EFFECT.items() if key in given]
+    notes = [f"{given[key].where}: {key} {what}" for key, what in OTHERWISE.items() if key in given]
     if values.EDGE == 1:
         notes += [f"{given[key].where}: {key} is not read with EDGE 1" for key in UNREAD_WITH_CANNY if key in given]
     return notes + [f"{path}: {key} is not given and stands at {default_of(key)}, as in the shipped experiment; the "

@@ -32,8 +32,8 @@ def read_samples(earlier: Earlier, split: Split, roles: Sequence[Role] = ("image
         if source is None:
             key = {"image": "", "mask": "_MASK", "inpaint": "_INPAINTING", "edge": "_EDGE"}[role]
             raise DataError(f"{earlier.path}: {split.upper()}{key}_FLIST is needed, got nothing. Name a list there")
-        place, moved = located(source, (Path(), *earlier.path.resolve().parents[:4]))
-        notes += [f"{source}: not there; read from {place}"] if moved else []
+        place, moved = place_of(source, earlier)
+        notes += moved
         lists[role] = read_list(place)
         if is_image(place):
             shared.add(role)
@@ -102,6 +102,12 @@ def stems(role: str, paths: Sequence[Path]) -> dict[str, Path]:
                             "paired by name; keep one")
         found[path.stem] = path
     return found
+
+
+def place_of(source: Path, earlier: Earlier) -> tuple[Path, list[str]]:
+    """Where a list of an earlier config is, and a note if that is not where the config says."""
+    place, moved = located(source, (Path(), *earlier.path.resolve().parents[:4]))
+    return place, [f"{source}: not there; read from {place}"] if moved else []
 
 
 def located(path: Path, bases: Iterable[Path]) -> tuple[Path, bool]:

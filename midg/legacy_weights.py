@@ -46,6 +46,17 @@ def load_earlier(path: Path, network: Network) -> int:
     return iteration if isinstance(iteration, int) else 0
 
 
+def width_of(path: Path) -> int:
+    """The width of the generator in an earlier file: channels of its first convolution. Raises CheckpointError."""
+    stored = read_weights(path)
+    state = stored.get("generator") if isinstance(stored, dict) else None
+    for key, value in state.items() if isinstance(state, dict) else ():
+        if key.removeprefix("module.").startswith("Conv1.conv.0.weight") and isinstance(value, Tensor):
+            return len(value)
+    raise CheckpointError(f"{path}: not a generator of the earlier code, got no 'Conv1.conv.0.weight' in its "
+                          "'generator'. Take the file away, or put the right one in its place")
+
+
 def save_earlier(path: Path, network: Network, iteration: int = 0) -> None:
     """Write the network as the earlier code reads it, whole or not at all. Raises OutputError."""
     part = part_of(network)

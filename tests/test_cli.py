@@ -57,7 +57,7 @@ class TakesOver(Line):
         return {"lr": float(words["RATE"]), "loop": loop}, [f"{path}:1: OLD is not read"]
 
     @classmethod
-    def adopt(cls, folder, overrides):
+    def adopt(cls, folder):
         return [f"{folder}: looked at"]
 
     @classmethod

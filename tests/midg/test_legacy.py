@@ -67,8 +67,9 @@ def test_the_published_config_is_read_and_its_dead_keys_are_said(experiment):
     assert str(earlier.list_of("edge", "val")).endswith("val.flist                       al.flist")
     assert values.INPAINT_ADV_LOSS_WEIGHT == 0.1            # the shipped one, not the fallback of 0.01
     noted = {note.split(": ")[1].split()[0]: note for note in earlier.notes}
-    assert set(noted) == {"MODE", "MASK", "NMS", "GPU", "VERBOSE", "VAL_EDGE_FLIST", "GAN_POOL_SIZE", "EVAL_INTERVAL",
-                          "INPAINT_ADV_LOSS_WEIGHT"}
+    assert set(noted) == {"MODE", "MODEL", "MASK", "NMS", "GPU", "VERBOSE", "VAL_EDGE_FLIST", "GAN_POOL_SIZE",
+                          "EVAL_INTERVAL", "INPAINT_ADV_LOSS_WEIGHT"}
+    assert len(noted) == len(earlier.notes), "each key is named once"
     assert noted["GPU"] == f"{experiment}:7: GPU is not read: the device is chosen by --device, several by torchrun"
     assert "the earlier code took 0.01" in noted["INPAINT_ADV_LOSS_WEIGHT"]
 

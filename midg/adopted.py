@@ -1,0 +1,115 @@
+"""An experiment of the earlier MIDG code taken over: runs are made of the weights in its folder."""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn, optim
+
+from core import checkpoint
+from core import config as configs
+from core.data.images import write_bytes
+from core.ema import Average
+from core.errors import CheckpointError
+from core.runlog import Means, open_run
+
+from . import runs
+from .data import ALONE
+from .earlier import config_values, test_inputs
+from .legacy_weights import DEFECT_FILES, EDGE_FILES, load_earlier, width_of
+from .settings import DefectConfig, EdgeConfig, GivenEdgesConfig, JointConfig, ModelConfig
+
+NAMES = {EdgeConfig: "midg-edge", GivenEdgesConfig: "midg-inpaint", DefectConfig: "midg-defect",
+         JointConfig: "midg-joint"}
+PAIRS = {               # of a model: prefix of its modules, section of its networks, files
+    EdgeConfig: [("", "network", EDGE_FILES)],
+    GivenEdgesConfig: [("", "network", DEFECT_FILES)],
+    DefectConfig: [("", "network", DEFECT_FILES)],
+    JointConfig: [("edge_", "edge_network", EDGE_FILES), ("defect_", "network", DEFECT_FILES)],
+}
+CONFIG = "config.yml"
+WITHOUT_CONFIG = {"SIGMA": 3, "INPUT_SIZE": 224, "MAX_ITERS": 10_000, "BATCH_SIZE": 2}      # the shipped experiment's
+
+
+class EarlierExperiments:
+    """Class methods of core.task.Earlier, for tasks with a `Config` of midg/settings.py."""
+    Config: type[ModelConfig]
+
+    @classmethod
+    def earlier_config(cls, path: Path) -> tuple[dict, Sequence[str]] | None:
+        return config_values(path, cls.Config, trained_widths(path.parent, cls.Config))
+
+    @classmethod
+    def adopt(cls, folder: Path) -> Sequence[str]:
+        """Model 3 needs model 1's weights, so both are made runs of."""
+        wanted = [EdgeConfig, DefectConfig] if cls.Config is DefectConfig else [cls.Config]
+        return [note for model in wanted for note in make_run(folder, model)]
+
+    @classmethod
+    def inputs(cls, folder: Path, given: Mapping[str, Path]) -> dict[str, Path]:
+        path = folder / CONFIG
+        inputs = test_inputs(path, given, with_inpaint=cls.Config is not EdgeConfig) if path.is_file() else dict(given)
+        if inputs:
+            beside = "results" if cls.Config is DefectConfig else f"results-{NAMES[cls.Config].removeprefix('midg-')}"
+            inputs["output"] = folder / beside
+        return inputs
+
+
+def trained_widths(folder: Path, model: type[ModelConfig]) -> dict[str, int]:
+    """Section -> width of the networks whose earlier weights lie in the folder; {} unless all of a model's do."""
+    paths = {section: folder / files[0] for _, section, files in PAIRS[model]}
+    if not all(path.is_file() for path in paths.values()):
+        return {}
+    return {section: width_of(path) for section, path in paths.items()}
+
+
+def make_run(folder: Path, model: type[ModelConfig]) -> list[str]:
+    """A run of a model whose earlier weights are there and which has no checkpoint yet; what was done, a line each."""
+    run, widths, path = folder / NAMES[model], trained_widths(folder, model), folder / CONFIG
+    if not widths or checkpoint.found(run) or (folder / "config.yaml").is_file():
+        return []
+    notes = [] if path.is_file() else [write_config(path)]
+    found = config_values(path, model, widths)
+    if found is None:
+        return []               # an experiment of this project, with files of the earlier code beside it
+    config = configs.load(model, path, values=found[0])
+    step, parts = trained_parts(folder, model, config)
+    open_run(run, config.model_dump(mode="json"))
+    write_bytes(run / "classes.txt", f"{ALONE}\n".encode())
+    checkpoint.save(checkpoint.path_of(run, step), step, parts)
+    names = " and ".join(files[0] for _, _, files in PAIRS[model])
+    return [*notes, f"{run}: made of {names}, step {step}; from now on this is what is used and gone on with"]
+
+
+def write_config(path: Path) -> str:
+    write_bytes(path, "".join(f"{key}: {value}\n" for key, value in WITHOUT_CONFIG.items()).encode())
+    return f"{path}: was not there; written with {WITHOUT_CONFIG} as in the earlier code's own experiment"
+
+
+def trained_parts(folder: Path, model: type[ModelConfig], config: ModelConfig) -> tuple[int, dict]:
+    """The step and all parts of a checkpoint, as core.loop has them. Optimisers start anew: theirs were not kept."""
+    parts, steps = {}, []
+    for prefix, section, files in PAIRS[model]:
+        network = getattr(config, section)
+        make = runs.edge_generator if files is EDGE_FILES else runs.defect_generator
+        generator, judge = make(network, 0), runs.discriminator(network.width, 0)
+        steps.append(load_earlier(folder / files[0], generator))
+        if (folder / files[1]).is_file():
+            load_earlier(folder / files[1], judge)
+        for name, module in ((f"{prefix}generator", generator), (f"{prefix}discriminator", judge)):
+            parts[f"module/{name}"] = module
+            parts[f"optimizer/{name}"] = optim.Adam(module.parameters(), lr=config.optimizer.learning_rate,
+                                                    betas=config.optimizer.betas)
+        parts[f"average/{prefix}generator"] = Average(generator, config.ema.half_life_steps)
+    if model is DefectConfig:
+        parts["module/edge_generator"] = trained_edges(folder)
+    return max(steps), {**parts, "report": Means()}
+
+
+def trained_edges(folder: Path) -> nn.Module:
+    """The edge network that goes with a defect network. CheckpointError: it is not there."""
+    run = folder / NAMES[EdgeConfig]
+    if not checkpoint.found(run):
+        raise CheckpointError(f"{folder / EDGE_FILES[0]}: missing, got {DEFECT_FILES[0]} alone, which draws on "
+                              "predicted edges. Put the edge model's file beside it, or use --model 2 with given edges")
+    network = runs.edge_generator(runs.read_config(run, EdgeConfig).network, 0)
+    return runs.load_average(run, "generator", network, torch.device("cpu"))
