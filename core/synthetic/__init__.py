@@ -8,7 +8,7 @@ from .sample import Sample
 
 # Each has CLASSES, SIZE (width, height) and draw(rng, size, *, defects=None, ...) -> Sample.
 KINDS = {"pcb": pcb, "fpc": fpc, "metal": metal, "oring": oring}
-VERSION = 1                                   # changes when a kind's pictures do
+VERSION = 2                                   # changes when a kind's pictures do
 
 
 def make(kind: str, seed: int, index: int, size: tuple[int, int] | None = None, **options) -> Sample:

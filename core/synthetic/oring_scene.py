@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from core.seeding import rng as stream
+from core.synthetic.fixed_noise import Window, slow, white
 from core.synthetic.texture import ribbon, smooth_step, walk
 
-CELL_PX = 128           # noise is made in cells of this size, each from its own stream
-COARSE_PX = 32          # grid of the slowly varying fields
 BLUR_KERNEL_PX = 13
 HALO_PX = 8             # what is drawn beyond a window, for blur and slopes
-
-Window = tuple[int, int, int, int]      # x, y, w, h in px of the frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +53,9 @@ class Change:
     torn: np.ndarray
     gone: np.ndarray
     film: np.ndarray
+
+    def cut(self, part: tuple[slice, slice]) -> "Change":
+        return Change(**{name: value[part] for name, value in vars(self).items()})
 
 
 def make_ring(rng: np.random.Generator, frame: tuple[int, int]) -> Ring:
@@ -118,7 +117,7 @@ def draw_scene(ring: Ring, window: Window, change: Change | None = None) -> np.n
         part = slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, cols[0] - 1), cols[-1] + 2)
         height, width = scene[part].shape
         inner = (window[0] + part[1].start, window[1] + part[0].start, width, height)
-        cut = None if change is None else Change(**{name: value[part] for name, value in vars(change).items()})
+        cut = None if change is None else change.cut(part)
         solid = cover[part] if cut is None else cover[part] * (1 - cut.gone)
         scene[part] += solid * (_rubber(ring, inner, across[part], angle[part], cut) - scene[part])
     _draw_dirt(ring, window, scene, across, cover)
@@ -138,7 +137,7 @@ def expose(ring: Ring, window: Window, scene: np.ndarray) -> np.ndarray:
     y = (np.arange(y0, y0 + h, dtype=np.float32)[:, None] / ring.frame[1] - 0.5) * 2
     light = cv2.GaussianBlur(scene, (BLUR_KERNEL_PX,) * 2, ring.blur_sigma_px)
     light *= 1 - ring.vignetting / 2 * (x * x + y * y)
-    light += _white(ring, 0, window) * ring.noise_sigma * np.sqrt(0.3 + 1.2 * np.clip(light, 0, 1))
+    light += white(ring.key, 0, window) * ring.noise_sigma * np.sqrt(0.3 + 1.2 * np.clip(light, 0, 1))
     return np.rint(np.clip(light, 0, 1) * 255).astype(np.uint8)
 
 
@@ -151,9 +150,10 @@ def _middle(ring: Ring, angle: np.ndarray) -> np.ndarray:
 
 def _background(ring: Ring, window: Window) -> np.ndarray:
     """A light panel, or a matt grey plate."""
-    light = ring.background * (1 + 0.03 * _slow(ring, 1, window, 13) + 0.003 * _slow(ring, 2, window, 1.5))
+    drift, ripple = slow(ring.key, 1, window, ring.frame, 13), slow(ring.key, 2, window, ring.frame, 1.5)
+    light = ring.background * (1 + 0.03 * drift + 0.003 * ripple)
     if not ring.backlit:
-        light *= 1 + 0.03 * cv2.GaussianBlur(_white(ring, 3, _grown(window, 4)), (5, 5), 0.9)[4:-4, 4:-4]
+        light *= 1 + 0.03 * cv2.GaussianBlur(white(ring.key, 3, _grown(window, 4)), (5, 5), 0.9)[4:-4, 4:-4]
     return light.astype(np.float32)
 
 
@@ -171,9 +171,9 @@ def _contact_shadow(ring: Ring, window: Window, across: np.ndarray) -> np.ndarra
 def _rubber(ring: Ring, window: Window, across: np.ndarray, angle: np.ndarray, change: Change | None) -> np.ndarray:
     """Dark matt rubber: little diffuse light, and the lamps' reflexes where the surface leans towards them."""
     grown = _grown(window, 8)
-    white = _white(ring, 4, grown)
-    fine = cv2.GaussianBlur(white, (7, 7), 0.8)
-    height = (fine * 3.0 + cv2.GaussianBlur(white, (15, 15), 2.4) * 7.0) * ring.rough * 2
+    grain = white(ring.key, 4, grown)
+    fine = cv2.GaussianBlur(grain, (7, 7), 0.8)
+    height = (fine * 3.0 + cv2.GaussianBlur(grain, (15, 15), 2.4) * 7.0) * ring.rough * 2
     height = height[8:-8, 8:-8]
     if abs(ring.parting) < 1:
         seam = (across - ring.parting) * ring.section
@@ -188,15 +188,16 @@ def _rubber(ring: Ring, window: Window, across: np.ndarray, angle: np.ndarray, c
     slope, towards = cv2.cartToPolar(lean_x, lean_y)
     lamp = 1 + sum(np.float32(strength) * np.cos(np.float32(k + 1) * towards + np.float32(phase))
                    for k, (strength, phase) in enumerate(ring.lamp))
-    lamp *= 1 + 0.12 * _slow(ring, 5, window, 2)
+    lamp *= 1 + 0.12 * slow(ring.key, 5, window, ring.frame, 2)
     bright = sum(np.float32(strength) * np.exp(-((slope - np.float32(place)) / np.float32(width)) ** 2)
                  for place, width, strength in ring.band)
     level = np.sqrt(np.clip(1 - across * across, 0, 1))
-    diffuse = ring.rubber * (0.25 + 0.75 * level) * (1 + 0.3 * fine[8:-8, 8:-8] + 0.09 * _slow(ring, 6, window, 1))
+    fine, patchy = fine[8:-8, 8:-8], slow(ring.key, 6, window, ring.frame, 1)
+    diffuse = ring.rubber * (0.25 + 0.75 * level) * (1 + 0.3 * fine + 0.09 * patchy)
     light = diffuse + np.clip(lamp, 0.05, 2) * bright * _oil(ring, across, angle)
     light += (0.1 if ring.backlit else 0.04) * ring.background * np.clip((np.abs(across) - 0.86) / 0.14, 0, 1.1) ** 2
     if change is not None:
-        broken = ring.rubber * 0.9 + 0.13 + 0.35 * fine[8:-8, 8:-8] * 0.6 + 0.10 * np.clip(lean_x + lean_y, -1, 1)
+        broken = ring.rubber * 0.9 + 0.13 + 0.35 * fine * 0.6 + 0.10 * np.clip(lean_x + lean_y, -1, 1)
         light += change.torn * (np.clip(broken, 0.02, 0.6) - light)
         light *= 1 - change.shade
     return light
@@ -260,29 +261,6 @@ def _draw_dirt(ring: Ring, window: Window, scene: np.ndarray, across: np.ndarray
         here = scene[rows, cols]
         colour = np.where(cover[rows, cols] > 0.5, 0.36, 0.3 * ring.background)
         here += alpha * (colour - here)
-
-
-def _white(ring: Ring, channel: int, window: Window) -> np.ndarray:
-    """White noise of deviation 1, fixed to the frame: any window sees its own part of it."""
-    x0, y0, w, h = window
-    field = np.empty((h, w), np.float32)
-    for row in range(y0 // CELL_PX, (y0 + h - 1) // CELL_PX + 1):
-        for col in range(x0 // CELL_PX, (x0 + w - 1) // CELL_PX + 1):
-            cell = stream(ring.key, channel, row + 64, col + 64).standard_normal((CELL_PX, CELL_PX), np.float32)
-            top, left = row * CELL_PX - y0, col * CELL_PX - x0
-            rows, cols = slice(max(top, 0), min(top + CELL_PX, h)), slice(max(left, 0), min(left + CELL_PX, w))
-            field[rows, cols] = cell[rows.start - top:rows.stop - top, cols.start - left:cols.stop - left]
-    return field
-
-
-def _slow(ring: Ring, channel: int, window: Window, sigma_cells: float) -> np.ndarray:
-    """A slowly varying field of deviation about 1, fixed to the frame."""
-    cols, rows = (length // COARSE_PX + 12 for length in ring.frame)
-    grid = stream(ring.key, channel).standard_normal((rows, cols), np.float32)
-    grid = cv2.GaussianBlur(grid, (0, 0), sigma_cells) * np.float32(3.5 * sigma_cells)
-    place = np.array([[1 / COARSE_PX, 0, 6 + window[0] / COARSE_PX], [0, 1 / COARSE_PX, 6 + window[1] / COARSE_PX]])
-    return cv2.warpAffine(grid, place, window[2:], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_REFLECT)
 
 
 def _grown(window: Window, margin_px: int) -> Window:
