@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,14 +15,16 @@ from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
 from core.errors import ConfigError  # noqa: E402
 
-# What an option's text means, and the options of each kind; two of them stand in the configuration's placement section.
+# What an option's text means, and the options of each kind; some of them stand in a section of the configuration.
 KINDS = {
-    "text": ("data", "output", "method", "format", "split", "unlabelled", "good", "backgrounds", "positions"),
+    "text": ("data", "output", "method", "format", "split", "unlabelled", "good", "backgrounds", "positions",
+             "shape", "checkpoints"),
     "number": ("count", "seed", "workers"),
     "words": ("classes", "write"),
     "pair": ("per_image", "size_px"),
 }
-PLACEMENT = ("positions", "per_image", "size_px")
+SECTIONS = {"positions": "placement", "shape": "placement", "per_image": "placement", "size_px": "placement",
+            "checkpoints": "midg"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,8 +44,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--unlabelled", help="skip, good or error: what an image without a label file is")
     made.add_argument("--backgrounds", help="good, or all: draw on defective images too and keep their labels")
     made.add_argument("--positions", metavar="PATH", help="CSV of boxes or points, or a folder of masks, to fill")
+    made.add_argument("--shape", metavar="PATH", help="a drawn shape (contour or blob, white on black), or a folder of "
+                      "them, for each defect")
     made.add_argument("--per-image", metavar="MIN,MAX", help="fewest and most defects in an image")
-    made.add_argument("--size-px", metavar="MIN,MAX", help="smallest and largest side of a defect in px")
+    made.add_argument("--size-px", metavar="MIN,MAX", help="least and most px of a defect's longer side")
+    made.add_argument("--checkpoints", metavar="DIR", help="midg: experiment whose models are used, or trained in it")
     made.add_argument("--write", metavar="A,B", help="further label formats beside COCO: yolo, voc, masks, midg")
     made.add_argument("--workers", help="processes; as many as there are cores where not given")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
@@ -62,10 +68,12 @@ def main() -> int:
     if given.workers is None and given.config is None:
         overrides.append(f"workers={os.cpu_count() or 1}")
     config = configs.load(AugmentConfig, given.config, overrides + given.set)
-    result = augment(config, overwrite=given.overwrite)
+    result = augment(config, overwrite=given.overwrite, command=shlex.join(["python", *sys.argv]))
     counts = result.counts
-    print(f"{counts['kept']} of {counts['asked']} images in {config.output} ({counts['attempts']} tries, "
-          f"{counts['failed']} given up); report: {result.report}")
+    print(f"{counts['kept']} of {counts['asked']} images in {config.output}, with {counts['drawn']} of "
+          f"{counts['wanted']} defects wanted ({counts['attempts']} tries); report: {result.report}")
+    if result.shortfall:
+        print(result.shortfall)
     return 0 if counts["kept"] else 1
 
 
@@ -78,7 +86,7 @@ def override(kind: str, option: str, value: str) -> str:
         value = json.dumps(value)
     elif kind == "pair":
         value = f"[{', '.join(word if set(word) <= set('0123456789.') else json.dumps(word) for word in words)}]"
-    return f"{'placement.' if option in PLACEMENT else ''}{option}={value}"
+    return f"{SECTIONS[option]}.{option}={value}" if option in SECTIONS else f"{option}={value}"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from core.augment.copypaste import CopyPaste  # noqa: E402
 from core.augment.gate import Gate  # noqa: E402
 from core.augment.generator import Request  # noqa: E402
 from core.augment.labels import tight_mask  # noqa: E402
-from core.augment.pipeline import images_of, prepare, read_verified  # noqa: E402
+from core.augment.pipeline import images_of, learn, maker_of, read_verified  # noqa: E402
 from core.augment.placement import Placement  # noqa: E402
 from core.augment.settings import AugmentConfig  # noqa: E402
 from core.command import run_command  # noqa: E402
@@ -53,7 +53,7 @@ def generate(given: argparse.Namespace) -> None:
         folder = Path(name)
         config = AugmentConfig(data=board_set(folder / "data", 20, (640, 640)), output=folder / "out", count=count)
         dataset, _ = read_verified(config)
-        maker, _, _ = prepare(config, dataset)
+        maker = maker_of(config, learn(config, dataset))
         plain = per_second(count, lambda: plain_copypaste(dataset, count, folder))
         one = per_second(count, lambda: write_all(images_of(maker, list(range(count)), 1), folder))
         started = images_of(maker, list(range(8 * cores + count)), cores)
@@ -68,7 +68,7 @@ def flat(given: argparse.Namespace) -> None:
     """Processor time an image and memory, at the start and after many images: neither may grow."""
     with tempfile.TemporaryDirectory() as folder:
         config = AugmentConfig(data=board_set(Path(folder) / "data", 12, (128, 128)), output=Path(folder) / "out")
-        maker, _, _ = prepare(config, read_verified(config)[0])
+        maker = maker_of(config, learn(config, read_verified(config)[0]))
         marks = []
         for block in range(20):
             began = time.process_time()

@@ -51,5 +51,13 @@ def bounds(mask: np.ndarray) -> Box | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def limited(size: tuple[int, int], limits_px: tuple[int, int] | None) -> tuple[int, int]:
+    """A width and height, enlarged or reduced until the longer one is within the limits; the proportions stay."""
+    if limits_px is None:
+        return size
+    factor = min(max(max(size), limits_px[0]), limits_px[1]) / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def shifted(box: Box, dx: int, dy: int) -> Box:
     return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy

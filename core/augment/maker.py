@@ -10,6 +10,7 @@ from ..data import images, shapes
 from ..data.records import Instance
 from ..seeding import rng
 from . import compose
+from .drawings import laid_in
 from .gate import Gate
 from .generator import Box, DefectGenerator, Request
 from .labels import tight_mask
@@ -52,6 +53,7 @@ class Maker:
     placement: Placement
     gate: Gate
     plans: tuple[Plan, ...] = ()        # given positions; empty: learned ones
+    drawings: tuple[np.ndarray, ...] = ()       # given shapes, bool, cut to their bounds; empty: the generator's own
 
     def make(self, index: int) -> Made:
         """Make image number `index`. The same bytes whenever, wherever and beside whatever else it is made."""
@@ -67,8 +69,8 @@ class Maker:
                 break
         line = {
             "index": index, "image": f"images/{index:06d}.png" if defects else None, "size": list(source.size),
-            "source": source.name, "seed": self.config.seed, "attempts": attempts, "rejected": rejected,
-            "defects": defects, "carried": carried, "config": self.config_hash,
+            "source": source.name, "seed": self.config.seed, "wanted": len(wanted), "attempts": attempts,
+            "rejected": rejected, "defects": defects, "carried": carried, "config": self.config_hash,
         }
         if not defects:
             return Made(index=index, png=None, line=line, seconds=clock.seconds)
@@ -152,14 +154,24 @@ class Maker:
 
     def _place(self, canvas, want: Wanted, label: str, occupied: list[Box],
                stream: np.random.Generator) -> tuple[Box | None, np.ndarray | None]:
-        if want.box is not None:
+        if want.mask_file is not None:
             return want.box, want.mask()
-        settings = self.config.placement
-        sizes = {"scale": settings.scale, "limits_px": settings.size_px}
+        box = want.box or self._box(canvas, want, label, occupied, stream)
+        if box is None or not self.drawings:
+            return box, None
+        return laid_in(self.drawings[int(stream.integers(len(self.drawings)))], box, canvas.shape[:2])
+
+    def _box(self, canvas, want: Wanted, label: str, occupied: list[Box], stream: np.random.Generator) -> Box | None:
+        settings, limits = self.config.placement, self.config.placement.size_px
+        size = None                                         # the placement's own choice
+        if want.point is not None or limits is not None:
+            size = compose.limited(self.placement.draw_size(label, stream, scale=settings.scale), limits)
         if want.point is not None:
-            size = self.placement.draw_size(label, stream, **sizes)
-            return _centred(want.point, size, (canvas.shape[1], canvas.shape[0])), None
-        return self.placement.draw(canvas, label, occupied, stream, **sizes, learned=settings.learned), None
+            return _centred(want.point, size, (canvas.shape[1], canvas.shape[0]))
+        box = self.placement.draw(canvas, label, occupied, stream, size_px=size, scale=settings.scale,
+                                  learned=settings.learned)
+        too_small = limits is not None and box is not None and max(box[2] - box[0], box[3] - box[1]) < limits[0]
+        return None if too_small else box                   # too small: cut down to an image that is small itself
 
 
 class Clock:

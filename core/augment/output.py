@@ -11,34 +11,40 @@ from ..data import formats, images
 from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError
 from ..files import append, writing
-from .settings import FREE_KEYS, AugmentConfig
+from .settings import FREE_KEYS, AugmentConfig, plain
 
 try:
     import fcntl
 except ImportError:             # Windows
     fcntl = None
 
-CONFIG, MANIFEST, WRITTEN = "config.yaml", "manifest.jsonl", "written.txt"
+CONFIG, RUN, MANIFEST, WRITTEN = "config.yaml", "run.json", "manifest.jsonl", "written.txt"
+FROM_PYTHON = "called from Python, as core.augment.pipeline.augment(AugmentConfig(...)), with the configuration below"
 
 
 class Output:
     """Holds the manifest open. A picture is whole on disk before its line is written; a line is whole or is dropped."""
 
-    def __init__(self, folder: Path, config: AugmentConfig, data_hash: str, *, overwrite: bool):
-        """Open a new or an unfinished folder.
+    def __init__(self, folder: Path, config: AugmentConfig, data_hash: str, *, overwrite: bool,
+                 command: str | None = None):
+        """Open a new or an unfinished folder; `command` is the line that started this run, None: it came from Python.
 
+        settings    the configuration in plain values, with whole paths, as config.yaml holds it for --config
+        commands    the different lines that have made this folder's images, as run.json holds them
         ConfigError: the folder's earlier run had other settings. OutputError: files in the way that are not a run's.
         """
-        self.folder = folder
-        self.settings = {**json.loads(config.model_dump_json()), "data_hash": data_hash}
+        self.folder, self.data_hash = folder, data_hash
+        self.settings = plain(config)
         check_apart(folder, config)
-        before = _read_settings(folder / CONFIG)
-        going_on = before is not None and not overwrite             # then every format keeps up with the images
-        self.settings["write"] = sorted({*config.write, *(before["write"] if going_on else ())})
+        before = _read_before(folder)
+        going_on = before is not None and not overwrite
         if before is None:
             _check_free(folder, overwrite)
         elif not overwrite:
-            _compare(folder, before, self.settings)
+            _compare(folder, before, self.settings, data_hash)
+        earlier = before if going_on else {"write": (), "commands": ()}
+        self.settings["write"] = sorted({*config.write, *earlier["write"]})     # every format keeps up with the images
+        self.commands = list(dict.fromkeys([*earlier["commands"], command or FROM_PYTHON]))
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self.file = open(folder / MANIFEST, "ab", buffering=0)          # noqa: SIM115
@@ -57,6 +63,8 @@ class Output:
             if forget:
                 self._forget()
             images.write_bytes(self.folder / CONFIG, config_yaml.write(self.settings).encode())
+            facts = {"data_hash": self.data_hash, "commands": self.commands}
+            images.write_bytes(self.folder / RUN, f"{json.dumps(facts, ensure_ascii=False, indent=1)}\n".encode())
             (self.folder / "images").mkdir(exist_ok=True)
         self.lines = self._whole_lines()
 
@@ -182,28 +190,30 @@ def _read_line(line: bytes, number: int, path: Path) -> dict:
                       f"Start again with --overwrite")
 
 
-def _read_settings(path: Path) -> dict | None:
-    """The settings of the run in a folder; None: there is none."""
-    if not path.is_file():
-        return None
+def _read_before(folder: Path) -> dict | None:
+    """The settings of the run in a folder, with its `data_hash` and `commands`; None: there is none."""
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        settings = None
-    return settings if isinstance(settings, dict) and "data_hash" in settings else None
+        settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        facts = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        return {**settings, "data_hash": facts["data_hash"], "commands": facts["commands"]}
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
+        return None
 
 
-def _compare(folder: Path, before: dict, now: dict) -> None:
-    differing = [(key, old, new) for key, old, new in _differences(before, now) if key not in FREE_KEYS]
-    if differing:
-        listed = "\n".join(f"  {key}: was {old!r}, is {new!r}" for key, old, new in differing)
+def _compare(folder: Path, before: dict, now: dict, data_hash: str) -> None:
+    """ConfigError where the settings that shape the images, or what the data hold, are not those of the run before."""
+    lines = [f"  {key}: was {old!r}, is {new!r}" for key, old, new in _differences(before, now) if key not in FREE_KEYS]
+    if before["data_hash"] != data_hash:
+        lines.append("  data: the images, labels or given positions have changed, or are others")
+    if lines:
+        listed = "\n".join(lines)
         raise ConfigError(f"{folder}: an earlier run with other settings is in this folder:\n{listed}\n"
                           f"Give the same settings to go on, choose another output, or say --overwrite")
 
 
 def _differences(before: dict, now: dict, prefix: str = "") -> list[tuple[str, object, object]]:
     found = []
-    for key in sorted(set(before) | set(now)):
+    for key in sorted({*before, *now} - {"data_hash", "commands"}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")

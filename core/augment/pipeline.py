@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 
 from ..data import formats, images, verify
@@ -25,36 +26,49 @@ from ..errors import ConfigError, DataError, OutputError, Stopped
 from ..progress import Progress
 from ..signals import StopRequest, deaf_children, ignore_signals
 from . import methods
+from .advice import shortfall
 from .bank import DefectBank
+from .drawings import read_drawings
 from .gate import Gate
 from .maker import Made, Maker, Source
 from .output import Output, check_apart, new_dataset
 from .placement import Placement
 from .report import write_report
-from .settings import FREE_KEYS, AugmentConfig
-from .wanted import read_positions
+from .settings import AugmentConfig, shaping
+from .wanted import Plan, read_positions
+
+ROOM = 0.9      # largest part of an image's side that a placed defect takes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a run of the main job left behind."""
-    dataset: Dataset        # the new images with their labels
-    report: Path            # the page to judge them by
-    counts: dict[str, int]  # asked, kept, failed, attempts
+    """What a run of the main job left behind.
+
+    dataset     the new images with their labels
+    report      the page to judge them by
+    counts      of images: asked, kept, failed; of defects: wanted, drawn; of tries: attempts
+    shortfall   where images are missing: the commonest reason, and what to do about it
+    """
+    dataset: Dataset
+    report: Path
+    counts: dict[str, int]
+    shortfall: str | None = None
 
 
-def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
+def augment(config: AugmentConfig, *, overwrite: bool = False, command: str | None = None) -> Result:
     """Make `config.count` labelled images in `config.output`: verify, place, generate, gate, write.
 
     Started again with the same settings it goes on where it was killed, and ends with the same bytes. With more than
     one worker, call it below `if __name__ == "__main__":`, as every program that starts processes must be written.
+    command     the line that a person typed, for the report; None: the call came from Python
     Errors: DataError, ConfigError, OutputError, each naming what to do.
     """
     check_apart(config.output, config)
     dataset, prints = read_verified(config)
-    maker, bank, notes = prepare(config, dataset)
-    output = Output(config.output, config, _data_hash(config, dataset, prints), overwrite=overwrite)
+    learned = learn(config, dataset)
+    output = Output(config.output, config, _data_hash(config, dataset, prints), overwrite=overwrite, command=command)
     try:
+        maker = maker_of(config, learned)           # a generator that trains does it here, in a folder that is its own
         timings = _make_all(maker, output, config)
         sources = {source.name: source for source in maker.sources}
         made = new_dataset(config.output, output.lines, dataset.classes, sources)
@@ -63,13 +77,16 @@ def augment(config: AugmentConfig, *, overwrite: bool = False) -> Result:
     finally:
         output.close()
     counts = {"asked": config.count, "kept": len(made), "failed": len(output.lines) - len(made),
+              "wanted": sum(line["wanted"] for line in output.lines),
+              "drawn": sum(len(line["defects"]) for line in output.lines),
               "attempts": sum(line["attempts"] for line in output.lines)}
     run = {"data": str(config.data), "method": config.method, "count": config.count, "seed": config.seed,
-           "config": output.settings, "classes": list(dataset.classes), "notes": notes, "counts": counts}
-    report = write_report(config.output, run=run, bank=bank, timings=timings,
+           "config": output.settings, "classes": list(dataset.classes), "notes": learned.notes, "counts": counts,
+           "commands": output.commands}
+    report = write_report(config.output, run=run, bank=learned.bank, timings=timings,
                           sources={name: Path(source.path) for name, source in sources.items()},
                           originals={record.name: record.image for record in dataset.records})
-    return Result(dataset=made, report=report, counts=counts)
+    return Result(dataset=made, report=report, counts=counts, shortfall=shortfall(output.lines))
 
 
 def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprint]]:
@@ -92,25 +109,44 @@ def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprin
     return dataset, report.prints
 
 
-def prepare(config: AugmentConfig, dataset: Dataset) -> tuple[Maker, DefectBank, list[str]]:
-    """Learn from the training records all that making needs; also the notes that the user should read."""
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What the training records and the configuration say, before a generator is made ready."""
+    dataset: Dataset            # the records to learn from and to draw on
+    bank: DefectBank
+    labels: tuple[str, ...]     # classes to make
+    sources: tuple[Source, ...]
+    plans: tuple[Plan, ...]     # given positions
+    drawings: tuple[np.ndarray, ...]    # given shapes
+    notes: list[str]            # what the user should read
+
+
+def learn(config: AugmentConfig, dataset: Dataset) -> Learned:
+    """Look at all that the user gave; nothing is written. Errors: DataError, ConfigError."""
     notes = list(dataset.notes)
     chosen = _chosen_split(config, dataset, notes)
     bank = DefectBank.build(chosen, workers=config.workers)
     labels = _labels(config, dataset, bank)
-    sources = _sources(config, chosen)
-    generator = methods.find(config.method).build(chosen, bank, config.output)
+    sources = _roomy(config, _sources(config, chosen), notes)
+    given, plans = config.placement, ()
+    if given.positions is not None:
+        plans = tuple(read_positions(given.positions, bank.labels, {source.name: source.size for source in sources}))
+    return Learned(dataset=chosen, bank=bank, labels=labels, sources=sources, plans=plans, notes=notes,
+                   drawings=read_drawings(given.shape) if given.shape is not None else ())
+
+
+def maker_of(config: AugmentConfig, learned: Learned) -> Maker:
+    """All that making needs, the generator ready: one that trains has trained when this returns."""
+    method = methods.find(config.method)
+    generator = method.build(learned.dataset, learned.bank, config.output, getattr(config, config.method, None))
     if generator.copies:
-        notes.append(f"The gate's near-copy rule is off: copying a training defect is what '{config.method}' does.")
-    maker = Maker(
-        config=config, config_hash=_hash({key: value for key, value in json.loads(config.model_dump_json()).items()
-                                          if key not in FREE_KEYS}),
-        labels=labels, sources=sources, generator=generator, placement=Placement.learn(chosen, bank),
-        gate=Gate(bank, config.gate, near_copy_off=generator.copies))
-    if config.placement.positions is not None:
-        sizes = {source.name: source.size for source in sources}
-        maker.plans = tuple(read_positions(config.placement.positions, bank.labels, sizes))
-    return maker, bank, notes
+        learned.notes.append(
+            f"The gate's near-copy rule is off: copying a training defect is what '{config.method}' does.")
+    return Maker(
+        config=config, config_hash=_hash(shaping(config)),
+        labels=learned.labels, sources=learned.sources, generator=generator, plans=learned.plans,
+        drawings=learned.drawings, placement=Placement.learn(learned.dataset, learned.bank),
+        gate=Gate(learned.bank, config.gate, near_copy_off=generator.copies))
 
 
 def _chosen_split(config: AugmentConfig, dataset: Dataset, notes: list[str]) -> Dataset:
@@ -158,6 +194,24 @@ def _sources(config: AugmentConfig, dataset: Dataset) -> tuple[Source, ...]:
             f"--good, say --unlabelled good where images without a label file are good, or draw on the defective ones "
             f"too with --backgrounds all (their labels are kept)")
     return tuple(sorted(found, key=lambda source: source.name))
+
+
+def _roomy(config: AugmentConfig, sources: tuple[Source, ...], notes: list[str]) -> tuple[Source, ...]:
+    """The normal images that can hold a defect of the least size asked for. ConfigError: none can."""
+    if config.placement.size_px is None:
+        return sources
+    least = config.placement.size_px[0]
+    roomy = tuple(source for source in sources if least <= ROOM * max(source.size))
+    if not roomy:
+        width, height = max((source.size for source in sources), key=max)
+        raise ConfigError(f"--size-px: no image can hold a defect of {least} px, got normal images of at most {width} "
+                          f"x {height} px. Ask for a least size of {int(ROOM * max(width, height))} px or below")
+    if config.placement.positions is not None:
+        return sources
+    if len(roomy) < len(sources):
+        notes.append(f"Not drawn on: {len(sources) - len(roomy)} of {len(sources)} normal images, which are too small "
+                     f"for defects of {least} px.")
+    return roomy
 
 
 def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
@@ -246,8 +300,8 @@ def _data_hash(config: AugmentConfig, dataset: Dataset, prints: dict[Path, Finge
     facts = [[record.name, record.split, [[item.label, *item.box] for item in record.instances],
               [prints[path].sha256 for path in (record.image, record.clean) if path in prints]]
              for record in dataset.records]
-    given = config.placement.positions
-    files = sorted(given.rglob("*")) if given is not None and given.is_dir() else [given] if given is not None else []
+    given = [path for path in (config.placement.positions, config.placement.shape) if path is not None]
+    files = [file for path in given for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return _hash([facts, [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]])
 
 

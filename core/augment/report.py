@@ -1,6 +1,5 @@
 """The page by which a person judges a run: what was made and why not, pictures, distributions, times, configuration."""
 import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], tim
                  originals: dict[str, Path] | None = None) -> Path:
     """Write `report.html` from `output`/manifest.jsonl and `output`/images, and return its path.
 
-    run      data, method, count, seed, config, classes, notes; `command` where the exact one is known
+    run      data, method, count, seed, config, classes, notes, commands (the lines that started it, oldest first)
     bank     `crops`: the training defects (label, record, pixels, clean, mask, box, image_size)
     sources  name of a normal image -> its file
     timings  images_per_second, seconds, stages (name -> s), workers, hardware; each may be missing
@@ -48,7 +47,7 @@ def write_report(output: Path, *, run: dict, bank, sources: dict[str, Path], tim
     page = Page(f"{number(tally.images_kept, 9)} defect {'image' if tally.images_kept == 1 else 'images'} "
                 f"by {run['method']}", over="DefectForge · augmentation report",
                 under=f"from {Path(run['data']).name or run['data']}, seed {run['seed']}")
-    page.section("Summary", *summary(content, output))
+    page.section("Summary", *summary(content))
     sheet, rows = draw_pictures(content, page, output, sources, originals or {})
     page.section("Contact sheet", *sheet)
     page.section("Real and generated", *rows)
@@ -87,18 +86,18 @@ class Content:
         return groups
 
 
-def summary(content: Content, output: Path) -> list[Markup | None]:
+def summary(content: Content) -> list[Markup | None]:
     """The large figures, the command, the remarks, and what was rejected and why."""
     tally, run = content.tally, content.run
     failed = len(tally.offsets) - tally.images_kept
     told = [("images asked for", number(run["count"], 9)), ("made", number(tally.images_kept, 9)),
-            ("without a defect that passed", number(failed, 9)), ("defects", number(len(tally.defects), 9)),
-            ("attempts", number(tally.attempts, 9))]
+            ("without a defect that passed", number(failed, 9)), ("defects wanted", number(tally.wanted, 9)),
+            ("drawn", number(len(tally.defects), 9)), ("attempts", number(tally.attempts, 9))]
     if tally.attempts:
         told.append(("of the attempts kept", f"{len(tally.defects) / tally.attempts:.0%}".replace("%", " %")))
     if tally.carried:
         told.append(("labels that the backgrounds had", number(tally.carried, 9)))
-    return [facts(told), code(run.get("command") or _command(run, output)), bullets(run["notes"]),
+    return [facts(told), code("\n".join(run["commands"])), bullets(run["notes"]),
             tag("h3", "Kept and rejected attempts"), _reasons(content)]
 
 
@@ -274,12 +273,6 @@ def _gate_figures(content: Content) -> list[Markup | None]:
         plots.append(figure(plot, f"Gate: {name}",
                             f"Share of the {', of the '.join(held)} defects in each bin."))
     return plots
-
-
-def _command(run: dict, output: Path) -> str:
-    parts = ["python", "scripts/augment.py", "--data", str(run["data"]), "--method", run["method"],
-             "--count", str(run["count"]), "--seed", str(run["seed"]), "--output", output.name]
-    return shlex.join(parts)
 
 
 def _as_yaml(config: dict) -> str:

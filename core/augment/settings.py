@@ -1,4 +1,5 @@
 """The configuration of the main job: what to make, from what, where to put it."""
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -14,16 +15,19 @@ class PlacementSettings(Section):
     """Where defects go and how large they are."""
     learned: bool = Field(True, description="positions like those of the real defects; false: anywhere that is free")
     scale: tuple[float, float] = Field((0.85, 1.2), description="real sizes are multiplied by a factor between these")
-    size_px: tuple[int, int] | None = Field(None, description="least and most px of a side; null: as the real ones")
+    size_px: tuple[int, int] | None = Field(
+        None, description="least and most px of a defect's longer side; null: as the real ones")
     per_image: tuple[int, int] = Field((1, 3), description="fewest and most defects in an image")
     positions: Path | None = Field(None, description="given boxes or points (a CSV file) or shapes (a folder of masks)")
+    shape: Path | None = Field(
+        None, description="a drawn shape, white on black, or a folder of them, laid into each box")
 
     @model_validator(mode="after")
     def _ordered(self) -> "PlacementSettings":
-        for name in ("scale", "size_px", "per_image"):
+        for name, least in (("scale", 0.01), ("size_px", 3), ("per_image", 1)):
             pair = getattr(self, name)
-            if pair is not None and not 0 < pair[0] <= pair[1]:
-                raise ValueError(f"'{name}' must be two numbers above 0, the smaller first, got {list(pair)}")
+            if pair is not None and not least <= pair[0] <= pair[1]:
+                raise ValueError(f"'{name}' must be two numbers from {least} on, the smaller first, got {list(pair)}")
         return self
 
 
@@ -45,6 +49,18 @@ class GateSettings(Section):
     near_copy: float = Field(0.88, gt=0, le=1, description="highest likeness to a training defect")
 
 
+class MidgSettings(Section):
+    """What `--method midg` trains where it finds no trained models."""
+    checkpoints: Path | None = Field(
+        None, description="experiment with the models midg-edge and midg-defect, trained there if need be; null: below "
+        "the output")
+    steps: int = Field(2000, ge=1, description="training steps of each of the two models")
+    width: int = Field(16, ge=1, description="channels of the networks' first level; 64 as published")
+    size_px: int | None = Field(None, ge=32, multiple_of=16, description="side of the square window that a defect is "
+                                "learned and drawn in, a multiple of 16; null: by the defects' sizes")
+    batch_size: int = Field(8, ge=1, description="windows a step")
+
+
 class AugmentConfig(Section):
     """One run of the main job. `data`, `output` and `count` are all that most users give."""
     data: Path = Field(description="folder of the labelled set")
@@ -62,9 +78,27 @@ class AugmentConfig(Section):
         "good", description="good: defect-free images alone; all: also defective ones, whose labels are carried over")
     placement: PlacementSettings = PlacementSettings()
     gate: GateSettings = GateSettings()
+    midg: MidgSettings | None = Field(None, description="for the method midg; null: all as by default")
     write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
     workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
 
 
-# What may differ when a run goes on: none of it changes an image.
-FREE_KEYS = ("count", "workers", "write", "output")
+# What may differ when a run goes on: none of it changes an image. What these paths hold is known by its content.
+FREE_KEYS = ("count", "workers", "write", "output", "data", "good", "placement.positions", "placement.shape")
+
+
+def plain(config: AugmentConfig) -> dict:
+    """The configuration in plain values, with whole paths: the same from whatever folder it was given."""
+    return json.loads(json.dumps(config.model_dump(), default=lambda path: str(path.resolve())))
+
+
+def shaping(config: AugmentConfig) -> dict[str, object]:
+    """The keys, such as "gate.retries", and plain values of all that shapes the images."""
+    return {key: value for key, value in _flat(plain(config)).items() if key not in FREE_KEYS}
+
+
+def _flat(values: dict, prefix: str = "") -> dict[str, object]:
+    found = {}
+    for key, value in values.items():
+        found.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return found

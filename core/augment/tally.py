@@ -41,6 +41,7 @@ class Tally:
     refused: dict[str, list[float]] = field(default_factory=dict)
     images_kept: int = 0
     carried: int = 0
+    wanted: int = 0
     attempts: int = 0
 
     def line(self, index: int) -> dict:
@@ -55,6 +56,7 @@ class Tally:
     def add(self, line: dict) -> None:
         """Count one line."""
         self.attempts += line["attempts"]
+        self.wanted += line["wanted"]
         for entry in line["rejected"]:
             self.rejected.setdefault(entry["label"], Counter())[entry["reason"]] += 1
             _collect(self.refused, entry.get("figures"))

@@ -132,7 +132,7 @@ def _files(examined: Sequence[Examined]) -> Iterator[Problem]:
             if path == found.record.image:
                 images[fingerprint.sha256].append(found.record)
     for records in images.values():
-        if len({record.image for record in records}) > 1:
+        if len({record.image for record in records}) > 1 or _contradict(records):
             yield _duplicate(records)
     for shown in owners.values():
         yield from _parted(shown, "one file")
@@ -148,10 +148,15 @@ def _files(examined: Sequence[Examined]) -> Iterator[Problem]:
                                                  "group, such as a column of index.csv")
 
 
+def _contradict(records: list[Record]) -> bool:
+    """Whether one picture counts as good and as defective."""
+    return any(record.is_good for record in records) and any(record.instances for record in records)
+
+
 def _duplicate(records: list[Record]) -> Problem:
     names = ", ".join(str(record.image) for record in records[1:4])
     more = f" and {len(records) - 4} more" if len(records) > 4 else ""
-    if any(record.is_good for record in records) and any(record.instances for record in records):
+    if _contradict(records):
         return problem("conflict", records[0].image, "the same bytes as a file with other defects, one good, one "
                        f"defective, got {names}{more}", "Correct the label of one of them")
     labels = {tuple(sorted((instance.label, *map(round, instance.box)) for instance in record.instances))

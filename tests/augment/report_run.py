@@ -67,8 +67,8 @@ class Run:
         if image:
             cv2.imwrite(str(self.folder / image), pixels)
         self.lines.append({"index": index, "image": image, "size": list(self.size), "source": name, "seed": 0,
-                           "attempts": len(rejected) + len(defects), "rejected": rejected, "defects": defects,
-                           "carried": [] if failed else carried, "config": "abc"})
+                           "wanted": 1, "attempts": len(rejected) + len(defects), "rejected": rejected,
+                           "defects": defects, "carried": [] if failed else carried, "config": "abc"})
 
     def write(self):
         lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines)
@@ -77,7 +77,7 @@ class Run:
     def report(self, originals=None, **timings) -> str:
         run = {"data": "sets/<my> data", "method": "copypaste", "count": len(self.lines), "seed": 5,
                "config": {"scale": [0.5, 2], "data": Path("x")}, "classes": self.classes, "notes": ["rule <off>"],
-               "counts": {}}
+               "counts": {}, "commands": ["python augment.py --data 'sets/<my> data' --classes spur", "python b.py"]}
         path = write_report(self.folder, run=run, bank=self.bank, sources=self.sources, timings={**TIMINGS, **timings},
                             originals=originals)
         assert path == self.folder / "report.html"

@@ -44,7 +44,7 @@ def test_page_of_an_ordinary_run(tmp_path):
     texts = " ".join(found.texts)
     assert "8 defect images by copypaste" in found.texts
     assert "rule <off>" in found.texts
-    assert "python scripts/augment.py --data 'sets/<my> data' --method copypaste --count 9 --seed 5" in texts
+    assert "python augment.py --data 'sets/<my> data' --classes spur\npython b.py" in texts
     assert {"Summary", "Contact sheet", "Real and generated", "Distributions", "Counts", "Time",
             "Configuration"} <= set(found.texts)
     assert found.values("class").count("card") == 8
@@ -201,7 +201,8 @@ def test_tally_counts_and_finds_lines_again(tmp_path):
 
 def test_choice_is_even_and_forgets_no_rare_class(tmp_path):
     run = Run(tmp_path / "out", count=0)
-    frame = {"size": [9, 9], "source": "good/a", "seed": 0, "attempts": 1, "rejected": [], "carried": [], "config": ""}
+    frame = {"size": [9, 9], "source": "good/a", "seed": 0, "wanted": 1, "attempts": 1, "rejected": [],
+             "carried": [], "config": ""}
     entry = {"box": [1, 1, 3, 3], "rle": None, "area_px": 4, "figures": {}}
     run.lines = [{**frame, "index": k, "image": "x",
                   "defects": [{**entry, "label": "often"}] + [{**entry, "label": "rare"}] * (k in (50, 60))}
