@@ -21,6 +21,7 @@ from core.progress import Progress
 from .edges import canny, grey_of
 from .inpaint import Fill, filler, inpaint
 from .legacy_lists import paired, read_list
+from .mask_files import WHITE_FROM, read_marked
 from .settings import DataConfig, ListsConfig
 
 Box = tuple[int, int, int, int]
@@ -91,17 +92,21 @@ def read_lists(config: DataConfig) -> Dataset:
             continue
         named = {role: read_list(path) for role in ("image", "mask", "inpaint")
                  if (path := getattr(lists, role)) is not None}
-        records += [list_record(sample, split) for sample in paired(named)]
+        records += [list_record(sample, split) for sample in paired(named, shared_by_all(named, lists))]
     return Dataset(root=Path(), format="lists", classes=(ALONE,), records=tuple(records))
 
 
+def shared_by_all(named: dict[str, list[Path]], lists: ListsConfig) -> set[str]:
+    """Roles for which a single image was given in place of a list: it serves every image."""
+    return {role for role in named if role != "image" and named[role] == [getattr(lists, role)]}
+
+
 def list_record(sample: dict[str, Path], split: str) -> Record:
-    size, mask = images.read_size(sample["image"]), images.read_mask(sample["mask"])
-    grey = mask if mask.ndim == 2 else mask.max(2)
-    if grey.shape[::-1] != size:
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST)
-    instances = tuple(shapes.crop_instance(crop, x, y, size, ALONE) for crop, x, y in
-                      shapes.component_crops(grey > 127))
+    size, mask = images.read_size(sample["image"]), read_marked(sample["mask"], sample["image"])
+    if not mask.any():
+        raise DataError(f"{sample['mask']}: marks nothing, got no pixel of {WHITE_FROM} or brighter. Mark the defect, "
+                        "or take the image out of its list")
+    instances = tuple(shapes.crop_instance(crop, x, y, size, ALONE) for crop, x, y in shapes.component_crops(mask))
     return Record(image=sample["image"], name=f"{split}/{sample['image'].stem}", size=size, instances=instances,
                   clean=sample.get("inpaint"), split=split)
 

@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 
 from core import device as devices
-from core.data.images import is_image, read_image, read_size, write_image
+from core.data.images import is_image, read_image, write_image
 from core.errors import ConfigError, DataError, OutputError, did_you_mean
 from core.files import writing
 from core.progress import Progress
 
 from . import exemplar, lama
 from .legacy_lists import read_list, stems
+from .mask_files import WHITE_FROM, misfit, read_marked
 
 ENGINES = {
     "lama": "LaMa's TorchScript file, big-lama.pt, run here",
@@ -23,7 +24,6 @@ ENGINES = {
     "ns": "OpenCV: colours run in from the border, as a fluid; no weights",
 }
 DEFAULT_ENGINE = "patch"        # the best without weights on the FPC images, in figures and to the eye
-HOLE_FROM = 127                 # grey level of a mask from which on a pixel is filled
 RADIUS_PX = 3
 SHOWN = 5
 
@@ -57,7 +57,7 @@ def inpaint_files(images: Path, masks: Path, output: Path, *, engine: str = DEFA
         for pair in pairs:
             image, hole = _read(pair)
             if not hole.any():
-                notes.append(f"{pair.mask}: nothing to fill, no pixel is {HOLE_FROM} or brighter; {pair.image.name} "
+                notes.append(f"{pair.mask}: nothing to fill, no pixel is {WHITE_FROM} or brighter; {pair.image.name} "
                              "is copied")
             write_image(output / f"{pair.image.stem}.png", inpaint(image, hole, fill))
             progress.step()
@@ -110,12 +110,7 @@ def pair_files(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
 
 def read_hole(pair: Pair) -> np.ndarray:
     """bool [H, W] of the image's size: where the mask is 127 or brighter. Colour counts by its brightness."""
-    pixels = _as_8_bit(read_image(pair.mask))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    if grey.max() == 1:
-        raise DataError(f"{pair.mask}: not a black and white mask, got levels of 0 and 1. Store the hole as 255")
-    size = read_size(pair.image)
-    hole = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST) >= HOLE_FROM
+    hole = read_marked(pair.mask, pair.image)
     if hole.all():
         raise DataError(f"{pair.mask}: the mask covers the whole picture, got nothing to fill it from. Mark only the "
                         "defect")
@@ -138,13 +133,8 @@ def _as_8_bit(image: np.ndarray) -> np.ndarray:
 
 
 def _check_sizes(pairs: list[Pair]) -> None:
-    """DataError where a mask, stretched to its image, would lie elsewhere: sizes may differ, shapes may not."""
-    problems = []
-    for pair in pairs:
-        (width, height), (w, h) = read_size(pair.image), read_size(pair.mask)
-        if abs(w * height - h * width) > max(width, height, w, h):
-            problems.append(f"{pair.mask}: of another shape than {pair.image}, got {w}x{h} px for {width}x{height}. "
-                            "Cut or scale it as the image was")
+    """DataError names all masks of another shape than their image."""
+    problems = [problem for pair in pairs if (problem := misfit(pair.mask, pair.image))]
     if problems:
         rest = len(problems) - SHOWN
         raise DataError("\n".join(problems[:SHOWN]) + (f"\nand {rest} more such masks" if rest > 0 else ""))
