@@ -1,0 +1,108 @@
+"""Changes to training crops: geometry is drawn once and moves image and labels alike, light changes the image alone."""
+import cv2
+import numpy as np
+
+from core.visualise import encode_jpeg
+
+from .losses import IGNORE
+from .settings import AugmentConfig
+
+BLUR_CHANCE, NOISE_CHANCE, JPEG_CHANCE = 0.2, 0.33, 0.2
+CELLS = 5               # of the grid whose random shifts an elastic change interpolates
+
+
+def draw_geometry(random: np.random.Generator, config: AugmentConfig, side_px: int) -> np.ndarray:
+    """float32 [2, S, S]: where each pixel of the crop comes from, x and y in px from the crop's centre.
+
+    Without a warp every pixel comes from exactly one other: flips and turns rearrange, nothing is interpolated.
+    """
+    along = np.arange(side_px, dtype=np.float32) - (side_px - 1) / 2
+    places = np.stack(np.meshgrid(along, along))
+    if not config.enabled:
+        return places
+    flips, turns = random.random(2) < 0.5, random.integers(4)
+    if config.flip:
+        places = places[:, :, ::-1] if flips[0] else places
+        places = places[:, ::-1] if flips[1] else places
+    if config.turn:
+        places = np.rot90(places, turns, (1, 2))
+    places = np.ascontiguousarray(places)
+    return _bent(random, config, places, side_px) if random.random() < config.warp_chance else places
+
+
+def warped(image: np.ndarray, labels: np.ndarray, places: np.ndarray, centre: tuple[float, float]) -> tuple:
+    """The crop of an image uint8 or uint16 [H, W, 3] and of its labels uint8 [H, W] round `centre` (x, y).
+
+    Beyond its border the image is mirrored and the labels are IGNORE.
+    """
+    maps, inside = [], []
+    for axis, length in ((0, image.shape[1]), (1, image.shape[0])):
+        at = places[axis] + np.float32(centre[axis])
+        low, high = _needed(at, length)
+        maps.append((at - np.float32(low)).astype(np.float32))
+        inside.append(slice(low, high))
+    window = inside[1], inside[0]
+    pixels = cv2.remap(np.ascontiguousarray(image[window]), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return pixels, warped_labels(labels, places, centre)
+
+
+def warped_labels(labels: np.ndarray, places: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
+    """The labels' part of `warped`: each pixel takes the label of the nearest one."""
+    x, y = (np.floor(places[axis] + np.float32(centre[axis] + 0.5)).astype(np.int64) for axis in (0, 1))
+    height, width = labels.shape
+    known = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return np.where(known, labels[y.clip(0, height - 1), x.clip(0, width - 1)], IGNORE).astype(np.uint8)
+
+
+def draw_light(random: np.random.Generator, config: AugmentConfig, image: np.ndarray) -> np.ndarray:
+    """Another light, lens and camera: float32 [3, S, S] in 0..1 -> the same; equal channels stay equal."""
+    if not config.enabled:
+        return image
+    grey = bool((image[0] == image[1]).all() and (image[0] == image[2]).all())
+    planes = image[:1] if grey else image
+    gain = 1 + random.uniform(-config.contrast, config.contrast)
+    gains = gain * (1 + random.uniform(-config.colour, config.colour, 3))[:len(planes)] if not grey else gain
+    middle = planes.mean()
+    planes = (planes - middle) * np.reshape(gains, (-1, 1, 1)) + middle
+    planes = planes + random.uniform(-config.brightness, config.brightness)
+    planes = planes.clip(0, 1) ** np.exp(random.uniform(-1, 1) * np.log1p(config.gamma))
+    chances = random.random(3)
+    if chances[0] < BLUR_CHANCE and config.blur_sigma_px:
+        sigma = random.uniform(0.1, 1) * config.blur_sigma_px
+        planes = np.stack([cv2.GaussianBlur(plane, (0, 0), sigma) for plane in planes])
+    if chances[1] < NOISE_CHANCE:
+        planes = planes + random.uniform(0, config.noise) * random.standard_normal(planes.shape, np.float32)
+    planes = planes.clip(0, 1).astype(np.float32)
+    if chances[2] < JPEG_CHANCE and config.jpeg_quality:
+        planes = _through_jpeg(planes, int(random.integers(config.jpeg_quality, 101)))
+    return np.repeat(planes, 3, axis=0) if grey else planes
+
+
+def _bent(random: np.random.Generator, config: AugmentConfig, places: np.ndarray, side_px: int) -> np.ndarray:
+    """Turned, scaled, tilted and bent: a homography of the corners, then a smooth shift."""
+    angle = np.deg2rad(random.uniform(-config.rotate_deg, config.rotate_deg))
+    scale = np.exp(random.uniform(*np.log(config.scale)))
+    half = side_px / 2
+    corners = np.array([[-half, -half], [half, -half], [half, half], [-half, half]], np.float32)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    tilt = random.uniform(-config.perspective, config.perspective, (4, 2)) * side_px
+    matrix = cv2.getPerspectiveTransform(corners, (corners @ turn.T + tilt).astype(np.float32))
+    flat = places.reshape(2, -1).T[None].astype(np.float32)
+    moved = cv2.perspectiveTransform(flat, matrix)[0].T.reshape(places.shape)
+    shifts = random.normal(0, config.elastic_px, (2, CELLS, CELLS)).astype(np.float32)
+    smooth = [cv2.resize(shift, (side_px, side_px), interpolation=cv2.INTER_CUBIC) for shift in shifts]
+    return (moved + np.stack(smooth)).astype(np.float32)
+
+
+def _needed(at: np.ndarray, length: int) -> tuple[int, int]:
+    """The stretch of an axis that a crop looks at, mirrored places included: OpenCV takes no side above 32,767 px."""
+    low, high = float(at.min()), float(at.max())
+    beyond = max(0.0, -low, high - (length - 1))
+    return max(0, int(np.floor(low - beyond)) - 1), min(length, int(np.ceil(high + beyond)) + 2)
+
+
+def _through_jpeg(planes: np.ndarray, quality: int) -> np.ndarray:
+    pixels = np.rint(planes.transpose(1, 2, 0) * 255).astype(np.uint8)
+    data = np.frombuffer(encode_jpeg(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), quality), np.uint8)
+    back = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].transpose(2, 0, 1)
+    return back[:len(planes)].astype(np.float32) / 255

@@ -1,0 +1,189 @@
+"""What the segmenter learns from and is measured on: any labelled set with shapes, split by photographed object."""
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from core.data import formats, splits
+from core.data.formats.masks import index_mask
+from core.data.images import read_image, to_tensor
+from core.data.records import Dataset as LabelledSet
+from core.data.records import Record
+from core.data.shapes import instance_crop
+from core.errors import ConfigError, DataError
+from core.seeding import rng
+
+from .augment import draw_geometry, draw_light, warped, warped_labels
+from .losses import IGNORE
+from .settings import AugmentConfig, DataConfig
+
+MERGED = "defect"
+CLEAN_TRIES = 12        # places looked at for a crop without a defect
+
+
+def open_data(config: DataConfig) -> tuple[LabelledSet, splits.Splits]:
+    """Read a set, check that its defects have shapes, and fill in the splits. Raises DataError, ConfigError."""
+    dataset = formats.read(config.root, config.format, unlabelled=config.unlabelled, classes=config.classes,
+                           **_options(config))
+    for record in dataset.records:
+        boxes = [instance for instance in record.instances if not instance.has_shape and not instance.ignore]
+        if boxes:
+            raise DataError(f"{record.image}: boxes alone, which say nothing of pixels, got {len(boxes)} without a "
+                            "shape. Label masks or polygons")
+    if config.merge:
+        dataset = _merged(dataset)
+    if not dataset.classes:
+        raise DataError(f"{config.root}: no defect at all, got {len(dataset)} images. Label some")
+    if len(dataset.classes) >= IGNORE:
+        raise DataError(f"{config.root}: too many classes, got {len(dataset.classes)}. At most {IGNORE - 1}")
+    previous = splits.load(config.splits) if config.splits else None
+    ratios, seed = (previous.ratios, previous.seed) if previous else (config.ratios, config.split_seed)
+    found = splits.split(dataset, ratios=ratios, seed=seed, previous=previous)
+    return splits.apply(dataset, found), found
+
+
+def records_of(dataset: LabelledSet, split: str) -> tuple[Record, ...]:
+    """The records of one split whose labels are known."""
+    return tuple(record for record in dataset.records if record.split == split and record.verified)
+
+
+def read_labelled(record: Record, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [H, W, 3] and labels uint8 [H, W]: 0, 1 + the class's place, or IGNORE. DataError: the sizes differ."""
+    pixels, labels = read_image(record.image), index_mask(record, classes)
+    if pixels.shape[:2] != labels.shape:
+        raise DataError(f"{record.image}: not the size it had when the set was read, got {pixels.shape[1]}x"
+                        f"{pixels.shape[0]} for {labels.shape[1]}x{labels.shape[0]}. Read the set anew")
+    return pixels, labels
+
+
+def network_input(pixels: np.ndarray, channels: int) -> Tensor:
+    """Pixels [H, W, 3] -> float32 [C, H, W] in 0..1; one channel is the mean of the three."""
+    image = to_tensor(pixels)
+    return image if channels == 3 else image.mean(0, keepdim=True)
+
+
+class Crops(Dataset):
+    """Training crops at native scale; crop (index, draw) depends on the seed and the draw, not on those before it.
+
+    Of each draw `defect_share` hold a pixel of a defect, whose class and then instance are drawn evenly; `clean_share`
+    hold no defect; the others lie anywhere in image `index`.
+    Returns float32 [C, S, S] in 0..1 and int64 [S, S].
+    """
+
+    def __init__(self, records: tuple[Record, ...], classes: tuple[str, ...], config: DataConfig,
+                 augment: AugmentConfig, seed: int):
+        self.records, self.classes, self.config, self.augment, self.seed = records, classes, config, augment, seed
+        self.defects = [spots for name in classes if (spots := [
+            (number, place) for number, record in enumerate(records) for place, instance in enumerate(record.instances)
+            if instance.label == name and not instance.ignore])]
+        if records and not self.defects:
+            raise DataError(f"{config.root}: no defect to learn from, got none in {len(records)} training images. "
+                            "Check the classes and the split")
+        self.images = Cache(config.cache_mib * 2 ** 20)
+
+    def __len__(self) -> int:
+        return self.config.epoch_crops or len(self.records)
+
+    def __getitem__(self, index_and_draw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        index, draw = index_and_draw
+        random = rng(self.seed, draw)
+        places = draw_geometry(random, self.augment, self.config.crop_px)
+        kind = random.random()
+        if kind < self.config.defect_share:
+            number, centre = self._on_defect(random)
+        elif kind < self.config.defect_share + self.config.clean_share:
+            number, centre = self._on_clean(random, places)
+        else:
+            number = index % len(self.records)
+            centre = self._anywhere(random, number)
+        pixels, labels = self.read(number)
+        crop, target = warped(pixels, labels, places, centre)
+        image = draw_light(random, self.augment, to_tensor(crop).numpy())
+        image = image if self.config.channels == 3 else image.mean(0, keepdims=True, dtype=np.float32)
+        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(target.astype(np.int64))
+
+    def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.images.get(number, lambda: read_labelled(self.records[number], self.classes))
+
+    def _on_defect(self, random: np.random.Generator) -> tuple[int, tuple[float, float]]:
+        """A record, and a centre so that some pixel of one of its defects lies in the middle half of the crop."""
+        spots = self.defects[random.integers(len(self.defects))]
+        number, place = spots[random.integers(len(spots))]
+        record = self.records[number]
+        crop, x, y = instance_crop(record.instances[place], record.size)
+        rows, columns = crop.nonzero()
+        at = random.integers(len(rows))
+        shift = random.integers(-(self.config.crop_px // 4), self.config.crop_px // 4 + 1, 2)
+        return number, self._held(number, (x + columns[at] + shift[0], y + rows[at] + shift[1]))
+
+    def _on_clean(self, random: np.random.Generator, places: np.ndarray) -> tuple[int, tuple[float, float]]:
+        """A record and a centre without a defect in the crop; the least covered of some tries where all hold one."""
+        least, best = None, None
+        for _ in range(CLEAN_TRIES):
+            number = int(random.integers(len(self.records)))
+            centre = self._anywhere(random, number)
+            record = self.records[number]
+            covered = 0
+            if record.instances:
+                crop = warped_labels(self.read(number)[1], places, centre)
+                covered = np.count_nonzero((crop > 0) & (crop != IGNORE))
+            if least is None or covered < least:
+                least, best = covered, (number, centre)
+            if covered == 0:
+                break
+        return best
+
+    def _anywhere(self, random: np.random.Generator, number: int) -> tuple[float, float]:
+        width, height = self.records[number].size
+        return self._held(number, (random.integers(width), random.integers(height)))
+
+    def _held(self, number: int, place: tuple[int, int]) -> tuple[float, float]:
+        """The centre nearest to a place with the whole crop inside the image, or in the middle of a smaller one."""
+        half = (self.config.crop_px - 1) / 2
+        offset = half % 1                               # so that crops of an even side fall on whole pixels
+        return tuple(
+            min(max(int(at) + offset, half), length - 1 - half) if length >= self.config.crop_px
+            else length // 2 - 0.5 + (0.5 - offset) for at, length in zip(place, self.records[number].size))
+
+
+class Cache:
+    """Decoded images, those used last kept, up to a number of bytes; a copy in another process starts empty."""
+
+    def __init__(self, limit: int):
+        self.limit, self.held, self.size = limit, OrderedDict(), 0
+
+    def get(self, key: int, make) -> tuple[np.ndarray, ...]:
+        if key in self.held:
+            self.held.move_to_end(key)
+            return self.held[key]
+        made = make()
+        self.held[key] = made
+        self.size += sum(array.nbytes for array in made)
+        while self.size > self.limit and self.held:
+            _, dropped = self.held.popitem(last=False)
+            self.size -= sum(array.nbytes for array in dropped)
+        return made
+
+    def __getstate__(self) -> dict:
+        return {"limit": self.limit, "held": OrderedDict(), "size": 0}
+
+
+def _options(config: DataConfig) -> dict:
+    """What the format `masks` takes beyond the others; given for another format it is refused by the reader."""
+    given = {"colours": config.colours, "unknown_colours": config.unknown_colours, "clean_rings": config.clean_rings,
+             "minimum_px": config.minimum_px}
+    usual = DataConfig.model_fields
+    options = {name: value for name, value in given.items() if value != usual[name].default}
+    found = formats.detect(config.root) if config.format == "auto" else config.format
+    if options and found != "masks":
+        raise ConfigError(f"data.{next(iter(options))}: for label images alone, got the format '{found}'. Leave it out")
+    return options
+
+
+def _merged(dataset: LabelledSet) -> LabelledSet:
+    records = tuple(replace(record, instances=tuple(replace(item, label=MERGED) for item in record.instances))
+                    for record in dataset.records)
+    return replace(dataset, records=records, classes=(MERGED,))
