@@ -66,7 +66,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
 
 SHARE = {"tear": 0.0, "pit": 0.12, "flash": 0.0, "missing_material": 0.0}     # texture.contrast_mask
 CRUMB = {"tear": 0.03, "pit": 0.02, "flash": 0.03, "missing_material": 0.1}   # least piece, as a share of the largest
-HALF = {"tear": 1.5, "pit": 0.4, "flash": 2.2, "missing_material": 1.6}       # reach from its middle, less 60 px, in sections
+HALF = {"tear": 1.5, "pit": 0.4, "flash": 2.2, "missing_material": 1.6}       # reach but 60 px, in sections
 ACROSS = {"tear": (-0.85, 0.85), "pit": (-0.82, 0.82)}      # where on the cord; the others sit at a contour
 
 
