@@ -56,14 +56,18 @@ class Painter:
     """Trained networks on a device. Pickled, it is plain numbers, and takes its networks up again where it arrives."""
 
     def __init__(self, classes: tuple[str, ...], data: DataConfig, edge: tuple[EdgeNetworkConfig, dict] | None,
-                 defect: tuple[DefectNetworkConfig, dict], device: str = "auto"):
-        """`edge` and `defect`: a network's form and weights, arrays by name. Without `edge`, edges must be given."""
+                 defect: tuple[DefectNetworkConfig, dict] | None, device: str = "auto"):
+        """`edge` and `defect`: a network's form and weights, arrays by name, as `weights` gives them.
+
+        Without `edge`, edges must be given; without `defect`, pictures stay as they are and edges alone are drawn.
+        """
         self.classes, self.data, self.device_name = classes, data, device
         self.device = choose(device)
         count = len(classes) if len(classes) > 1 else 0
         self.parts = edge, defect
         self.edge: EdgeGenerator | None = None if edge is None else self._network(runs.edge_generator, edge, count)
-        self.defect: DefectGenerator = self._network(runs.defect_generator, defect, count)
+        self.defect: DefectGenerator | None = (
+            None if defect is None else self._network(runs.defect_generator, defect, count))
 
     @classmethod
     def load(cls, experiment: Path, device: str = "auto") -> "Painter":
@@ -74,7 +78,7 @@ class Painter:
         if not (experiment / "midg-defect").is_dir() and (experiment / "midg-inpaint").is_dir():
             run = runs.find_run(experiment, "midg-inpaint")
             config = runs.read_config(run, GivenEdgesConfig)
-            return cls(runs.read_classes(run), config.data, None, _weights(run, config.network), device)
+            return cls(runs.read_classes(run), config.data, None, weights(run, config.network), device)
         run = runs.find_run(experiment, "midg-defect")
         config = runs.read_config(run, DefectConfig)
         edge_run = runs.find_run(config.edges or experiment, "midg-edge")
@@ -83,7 +87,7 @@ class Painter:
             raise ConfigError(f"{experiment}: its models have learnt different classes, got "
                               f"{', '.join(runs.read_classes(edge_run))} and {', '.join(runs.read_classes(run))}. "
                               "Train midg-defect again")
-        return cls(runs.read_classes(run), config.data, _weights(edge_run, edge.network), _weights(run, config.network),
+        return cls(runs.read_classes(run), config.data, weights(edge_run, edge.network), weights(run, config.network),
                    device)
 
     def _network(self, make, part, classes: int) -> nn.Module:
@@ -140,7 +144,7 @@ class Painter:
             colour, opacity = self._colours(small, merged, area, noise, number)
         painted = self._laid(image, small, colour, opacity, frame, scale)
         alpha = feathered(mask)
-        shown = _window(F.interpolate(merged, scale_factor=1 / scale) if scale < 1 else merged, frame, mask.shape)
+        shown = _window(F.interpolate(merged, (frame[2] - frame[0],) * 2) if scale < 1 else merged, frame, mask.shape)
         return Painted(image=torch.where(torch.from_numpy(alpha > 0), painted, image), edges=shown[0, 0].numpy(),
                        alpha=alpha)
 
@@ -160,6 +164,8 @@ class Painter:
 
     def _colours(self, image: Tensor, edges: Tensor, mask: Tensor, noise: Tensor, number: Tensor | None,
                  ) -> tuple[Tensor, Tensor | None]:
+        if self.defect is None:
+            return image, None
         x, attention = defect_input(image, edges, mask, noise if self.parts[1][0].noise_channel else None)
         return self._run(self.defect.paint_over, x, attention, label=number)
 
@@ -206,8 +212,7 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
     below = picture if background is None else background
     result, found = picture.copy(), np.zeros(mask.shape, bool)
     shown = canny(grey_of(images.to_tensor(below)), painter.data.sigma)[0].numpy().astype(np.float32)
-    for number, part in enumerate(_parts(mask, painter.data.size_px)):
-        window = compose.window_round(compose.bounds(part), mask.shape[::-1], painter.data.size_px)
+    for number, (part, window) in enumerate(_parts(mask, painter.data)):
         clean, inside = compose.cut(below, window), compose.cut(part, window)
         painted = painter.paint(images.to_tensor(clean), inside, label, rng(seed, number), **{
             name: compose.cut(plane, window) for name, plane in (("drawing", drawing), ("edges", edges))
@@ -218,6 +223,18 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
                                                       inside.astype(np.float32))
         compose.cut(shown, window)[inside] = painted.edges[inside]
     return Drawn(picture=result, edges=shown, label=found)
+
+
+def weights(run: Path, network: EdgeNetworkConfig | DefectNetworkConfig, prefix: str = "") -> tuple:
+    """A run's network form with its newest averaged weights as arrays, spectral norms worked in.
+
+    prefix      "edge_" or "defect_" for one of the two in a run of model 4
+    """
+    classes = runs.read_classes(run)
+    make = runs.edge_generator if isinstance(network, EdgeNetworkConfig) else runs.defect_generator
+    made = make(network, len(classes) if len(classes) > 1 else 0)
+    trained = without_norms(runs.load_average(run, f"{prefix}generator", made, torch.device("cpu")))
+    return network, {name: values.contiguous().numpy() for name, values in trained.state_dict().items()}
 
 
 def feathered(mask: np.ndarray, width_px: float = FEATHER_PX) -> np.ndarray:
@@ -247,20 +264,15 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def _weights(run: Path, network) -> tuple:
-    """A run's network form with its newest averaged weights as arrays, spectral norms worked in."""
-    edge = isinstance(network, EdgeNetworkConfig)
-    classes = runs.read_classes(run)
-    made = (runs.edge_generator if edge else runs.defect_generator)(network, len(classes) if len(classes) > 1 else 0)
-    trained = without_norms(runs.load_average(run, "generator", made, torch.device("cpu")))
-    return network, {name: values.contiguous().numpy() for name, values in trained.state_dict().items()}
-
-
 def _window(plane: Tensor, frame: compose.Box, size: tuple[int, int]) -> Tensor:
     """The window of `size` (H, W) out of the square round it."""
     return plane[..., -frame[1]:size[0] - frame[1], -frame[0]:size[1] - frame[0]]
 
 
-def _parts(mask: np.ndarray, window_px: int) -> list[np.ndarray]:
-    """The mask's parts, each painted in a window of its own; one part where a single window holds the whole picture."""
-    return [mask] if max(mask.shape) <= window_px else shapes.components(mask, 1)
+def _parts(mask: np.ndarray, data: DataConfig) -> list[tuple[np.ndarray, compose.Box]]:
+    """The mask's parts, each with the window that it is painted in. It is a single part, with the whole picture as its
+    window, where that is how the networks have learnt (fit: whole), or where the picture fits into one window."""
+    if data.fit == "whole" or max(mask.shape) <= data.size_px:
+        return [(mask, (0, 0, *mask.shape[::-1]))]
+    return [(part, compose.window_round(compose.bounds(part), mask.shape[::-1], data.size_px))
+            for part in shapes.components(mask, 1)]

@@ -17,6 +17,8 @@ from core.schedules import constant, cosine
 from core.task import Phase
 
 from . import runs, sheets
+from .adopted import EarlierExperiments
+from .apply import AppliedToFiles
 from .data import chosen_classes, held_out, read_dataset, read_scenes
 from .edges import grey_of
 from .features import feature_extractor
@@ -51,7 +53,7 @@ from .settings import (
 from .windows import Windows, held_out_windows
 
 
-class MidgTask:
+class MidgTask(EarlierExperiments, AppliedToFiles):
     """What the four have in common: data, and pairs of a generator and its discriminator."""
     modules: dict[str, nn.Module]
     averages: dict[str, Average]
