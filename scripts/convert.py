@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("source", type=Path, metavar="SRC", help="folder of the set")
     made.add_argument("target", type=Path, metavar="DST", help="folder for the new set")
-    made.add_argument("--from", dest="source_format", default="auto", metavar="F", help="its format; found out without")
+    made.add_argument("--from", "--format", dest="source_format", default="auto", metavar="F",
+                      help="its format; found out without")
     made.add_argument("--to", dest="target_format", required=True, metavar="F", help="the new format")
     made.add_argument("--classes", metavar="A,B", help="the only classes allowed, in the order of their numbers")
     made.add_argument("--unlabelled", default="skip", help="skip, good or error: what an image without a label file is")

@@ -123,7 +123,8 @@ def _thin_and_tiny(record: Record, parts: list[_Part]) -> Iterator[Problem]:
                           "Check that it is not a slip of the pen")
     for (label, host), area in sorted(rims.items()):
         yield problem("ring", record.image, f"lines one or two px wide of '{label}' along '{host}', got {area} px",
-                      f"The label image was resized by interpolation: give them '{host}' (clean_rings of masks)")
+                      f"The label image was resized by interpolation: give them '{host}' "
+                      f"(scripts/convert.py --clean-rings)")
 
 
 def _is_rim(part: _Part, other: _Part) -> bool:

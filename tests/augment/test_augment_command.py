@@ -159,3 +159,11 @@ def test_every_reason_of_rejection_has_its_advice():
 def test_a_folder_of_good_images_that_holds_the_defective_ones_is_refused(refused, data):
     said = refused("--good", data / "images")
     assert "bad000.png: the same bytes as a file with other defects, one good, one defective" in said
+
+
+def test_own_output_with_many_formats_is_read_as_the_coco_that_it_holds(run, data, tmp_path):
+    every = ("--write", "yolo,voc,masks,midg")
+    assert run("--data", data, "--output", "out", "--count", "2", "--workers", "1", *every)[0] == 0
+    code, said, _ = run("--data", "out", script="verify")
+    assert (code, said.splitlines()[0].startswith("out (coco): 2 images")) == (0, True), said
+    assert run("--data", "out", "--output", "again", "--count", "1", "--workers", "1")[0] == 0

@@ -122,6 +122,9 @@ def test_several_formats_round_one_folder_of_images(made, tmp_path):
         again = formats.read(tmp_path / "out", name)
         assert facts(again, "name", "group", "split") == facts(kept, "name", "group", "split")
     assert len(formats.read(tmp_path / "out", "midg")) == 6
+    assert formats.read(tmp_path / "out").format == "coco"          # written here, so it holds what the others do
+    theirs = tmp_path / "out" / "annotations.json"
+    theirs.write_text(theirs.read_text(encoding="utf-8").replace('"DefectForge"', '"another"'), encoding="utf-8")
     with pytest.raises(DataError, match=r"more than one format fits, got midg and yolo and coco.* --format midg"):
         formats.read(tmp_path / "out")
     with pytest.raises(OutputError, match="not in .*images"):

@@ -40,7 +40,10 @@ def read(root: Path, format: str = "auto", *, unlabelled: str = "skip", classes:
 
 
 def detect(root: Path) -> str:
-    """The name of the one format that fits a folder. DataError: none does, or more than one."""
+    """The name of the one format that fits a folder. DataError: none does, or more than one.
+
+    Where this project has written COCO and others into one folder, it is COCO, which holds all that they do.
+    """
     root = Path(root)
     _check_folder(root)
     fitting = [name for name, module in FORMATS.items() if name != "good" and module.fits(root)]
@@ -49,6 +52,8 @@ def detect(root: Path) -> str:
     if not fitting:
         raise DataError(f"{root}: no labelled data set that is known here, got {_listing(root)}. Looked for:\n"
                         + layouts())
+    if "coco" in fitting and FORMATS["coco"].is_own(root):
+        return "coco"
     if len(fitting) > 1:
         raise DataError(f"{root}: more than one format fits, got {' and '.join(fitting)}. "
                         f"Say which with --format {fitting[0]}")

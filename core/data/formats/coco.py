@@ -23,6 +23,7 @@ from .writing import copy, place_images, write_whole
 
 LAYOUT = "annotations.json or annotations/*.json with images, annotations and categories; images/X.jpg"
 HOLDS = ("shapes", "clean", "good", "ignore", "unlabelled")
+TOOL = "DefectForge"                    # what `write` says in `info`
 HEAD_CHARACTERS = 65536
 MOST_FILES = 50                         # a folder with more JSON files than that holds one an image
 MOST_CORNERS = 1000                     # a shape of more is written as run-length code, which is shorter then
@@ -31,6 +32,12 @@ MOST_CORNERS = 1000                     # a shape of more is written as run-leng
 def fits(root: Path) -> bool:
     """Whether there is a JSON file that begins as COCO's do."""
     return any(True for path in _candidates(root) if _looks_like_coco(path))
+
+
+def is_own(root: Path) -> bool:
+    """Whether `write` made the folder's annotations.json."""
+    path = root / "annotations.json"
+    return path.is_file() and f'"tool": "{TOOL}"' in _head(path)
 
 
 def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None = None) -> Dataset:
@@ -70,7 +77,7 @@ def write(dataset: Dataset, root: Path, *, images: str = "copy") -> None:
             found.append({"id": len(found) + 1, "image_id": number, "category_id": numbers[instance.label],
                           **_shape(instance, record), "iscrowd": int(instance.ignore)})
     document = {
-        "info": {"description": "labelled defects", "version": "1.0", "tool": "DefectForge"}, "licenses": [],
+        "info": {"description": "labelled defects", "version": "1.0", "tool": TOOL}, "licenses": [],
         "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()]}
     head = json.dumps(document, ensure_ascii=False, indent=1)[:-2]
     write_whole(root / "annotations.json",
@@ -212,9 +219,13 @@ def _candidates(root: Path) -> list[Path]:
     return [path for found in lying if len(found) <= MOST_FILES for path in found]
 
 
-def _looks_like_coco(path: Path) -> bool:
+def _head(path: Path) -> str:
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        head = file.read(HEAD_CHARACTERS)
+        return file.read(HEAD_CHARACTERS)
+
+
+def _looks_like_coco(path: Path) -> bool:
+    head = _head(path)
     return head.lstrip().startswith("{") and '"shapes"' not in head and (
         re.search(r'"(images|annotations|categories)"\s*:\s*\[', head) is not None)
 

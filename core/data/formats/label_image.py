@@ -47,7 +47,7 @@ class ColourMap:
             found, counts = np.unique(strange, axis=0, return_counts=True)
             listed = ", ".join(f"{tuple(found[at].tolist())} {counts[at]} px" for at in np.argsort(-counts)[:5])
             raise DataError(f"{path}: colours of no class, got {listed}{' ...' if len(found) > 5 else ''}. Name them "
-                            f"in the colour map, or ignore those pixels with --unknown-colours ignore")
+                            f"in the colour map; scripts/convert.py --unknown-colours ignore passes over them")
         return codes
 
 
@@ -56,7 +56,7 @@ def pure_colours(values: np.ndarray, path: Path) -> np.ndarray:
     if not ((values == 0) | (values == 255)).all():
         count = len(np.unique(_packed(values)))
         raise DataError(f"{path}: a coloured mask without a colour map, got {count} colours. Say which colour is which "
-                        f"class, as in --colours crack=255,0,0 or in colours.json")
+                        f"class in colours.json, or with scripts/convert.py --colours crack=255,0,0")
     bits = (values > 0).astype(np.uint8) @ np.array([4, 2, 1], np.uint8)
     return np.where(bits > 0, bits + 240, 0).astype(np.uint8)
 

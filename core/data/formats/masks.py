@@ -29,7 +29,8 @@ IMAGE_FOLDERS, MASK_FOLDERS = ("images", "imgs", "img"), ("masks", "mask")
 WHITE_ABOVE = 127                       # of the masks beside their images, which are not quite black and white
 MOST_LEVELS = 64                        # more grey levels than that are no index image
 SPECK_PX = 10
-SPECKS = f"parts are smaller than {SPECK_PX} px: specks, or rims that interpolation left (see clean_rings, minimum_px)"
+SPECKS = (f"parts are smaller than {SPECK_PX} px: specks, or rims that interpolation left (scripts/convert.py "
+          f"--clean-rings, --minimum-px)")
 
 
 def fits(root: Path) -> bool:
@@ -153,10 +154,10 @@ class _Decoder:
         counts = np.bincount(codes.ravel(), minlength=256)
         if np.count_nonzero(counts) > MOST_LEVELS:
             raise DataError(f"{path}: not an index image, got {np.count_nonzero(counts)} grey levels. "
-                            f"Say from which level on it is the defect, as in --threshold 127")
+                            f"scripts/convert.py --threshold 127 takes what is brighter for the defect")
         if self.full_masks == "error" and counts[1:].max() == codes.size:
             raise DataError(f"{path}: a mask that covers the whole image, got {codes.size} px of one class. "
-                            f"Mend it (is it inverted?), or say --full-masks keep")
+                            f"Mend it (is it inverted?) or take it out; scripts/convert.py --full-masks keep reads it")
         if self.clean_rings:
             codes = without_rings(codes)
         counts = np.bincount(codes.ravel(), minlength=256)
@@ -177,7 +178,7 @@ def _naming(codes: set[int], names: tuple[str, ...] | None, reading: Reading) ->
     beyond = sorted(code for code in codes if len(names) < code < IGNORED) or ([IGNORED] if white_alone else [])
     if beyond:
         reading.problem(reading.root, f"more mask values than classes, got {beyond[0]} for {len(names)} classes "
-                                      f"({', '.join(names)}). Name every value in classes.json or with --classes")
+                                      f"({', '.join(names)}). Name every value in classes.json")
     return {**dict(enumerate(names, 1)), IGNORED: None}
 
 
