@@ -166,4 +166,5 @@ def test_own_output_with_many_formats_is_read_as_the_coco_that_it_holds(run, dat
     assert run("--data", data, "--output", "out", "--count", "2", "--workers", "1", *every)[0] == 0
     code, said, _ = run("--data", "out", script="verify")
     assert (code, said.splitlines()[0].startswith("out (coco): 2 images")) == (0, True), said
-    assert run("--data", "out", "--output", "again", "--count", "1", "--workers", "1")[0] == 0
+    more = ("--data", "out", "--backgrounds", "all", "--output", "again")
+    assert run(*more, "--count", "1", "--workers", "1")[0] == 0
