@@ -8,6 +8,7 @@ from tqdm import tqdm
 class Progress:
     """Counts finished pieces of work. A context manager; `step()` after each piece.
 
+    The rate is taken from the first piece's end on: getting ready (workers start, networks warm up) is not the work.
     total      pieces in all
     what       what is counted, such as "images"
     done       pieces that an earlier run had already finished
@@ -16,8 +17,8 @@ class Progress:
 
     def __init__(self, total: int, what: str, *, done: int = 0, every_s: float = 10.0):
         self.total, self.what, self.done, self.first, self.every_s = total, what, done, done, every_s
-        self.began = self.said = time.monotonic()
-        self.bar = tqdm(total=total, initial=done, unit=f" {what}", leave=False) if sys.stderr.isatty() else None
+        self.began, self.said = None, time.monotonic()
+        self.bar = self._bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Progress":
         return self
@@ -28,23 +29,31 @@ class Progress:
 
     def step(self, count: int = 1) -> None:
         self.done += count
-        if self.bar is not None:
+        if self.began is None:
+            self.began, self.first = time.monotonic(), self.done
+            if self.bar is not None:
+                self.bar.close()
+                self.bar = self._bar()
+        elif self.bar is not None:
             self.bar.update(count)
-        elif time.monotonic() - self.said >= self.every_s and self.done < self.total:
+        if self.bar is None and time.monotonic() - self.said >= self.every_s and self.done < self.total:
             self.said = time.monotonic()
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """Such as "120 of 300 images, 8.1 a second, 22 s left"."""
+        if self.done == self.first:
+            return f"{self.done} of {self.total} {self.what}"
         rate = (self.done - self.first) / max(time.monotonic() - self.began, 1e-9)
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
-        return f"{self.done} of {self.total} {self.what}, {rate:.1f} a second, {span(left)} left"
+        left = span((self.total - self.done) / rate)
+        return f"{self.done} of {self.total} {self.what}, {rate:.1f} a second, {left} left"
+
+    def _bar(self) -> tqdm:
+        return tqdm(total=self.total, initial=self.done, unit=f" {self.what}", leave=False)
 
 
 def span(seconds: float) -> str:
     """Seconds as a person says them: "40 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds == float("inf"):
-        return "unknown time"
     whole = int(round(seconds))
     if whole < 60:
         return f"{whole} s"

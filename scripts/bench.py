@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -56,9 +57,11 @@ def generate(given: argparse.Namespace) -> None:
         maker = maker_of(config, learn(config, dataset))
         plain = per_second(count, lambda: plain_copypaste(dataset, count, folder))
         one = per_second(count, lambda: write_all(images_of(maker, list(range(count)), 1), folder))
-        started = images_of(maker, list(range(8 * cores + count)), cores)
-        write_all((next(started) for _ in range(8 * cores)), folder)          # the workers' start is not the work
-        many = per_second(count, lambda: write_all(started, folder))
+        around = 8 * cores              # images before and after the timed ones: as many are under way at either end
+        started = images_of(maker, list(range(around + count + around)), cores)
+        write_all(islice(started, around), folder)
+        many = per_second(count, lambda: write_all(islice(started, count), folder))
+        started.close()
     say("generate 640x640, plain copy-paste, 1 process", f"{plain:.1f} images/s")
     say("generate 640x640, the main job, 1 process", f"{one:.1f} images/s", f"{one / plain:.2f} x plain copy-paste")
     say(f"generate 640x640, the main job, {cores} processes", f"{many:.1f} images/s", "reach >= 5")

@@ -1,18 +1,12 @@
 """The main job: a labelled set in, a larger labelled set and a page to judge it by out."""
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -22,9 +16,10 @@ import torch
 from ..data import formats, images, verify
 from ..data.hashing import Fingerprint
 from ..data.records import Dataset
-from ..errors import ConfigError, DataError, OutputError, Stopped
+from ..errors import ConfigError, DataError
 from ..progress import Progress
-from ..signals import StopRequest, deaf_children, ignore_signals
+from ..signals import StopRequest
+from ..workers import in_order
 from . import methods
 from .advice import shortfall
 from .bank import DefectBank
@@ -104,7 +99,8 @@ def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprin
         extra = formats.read(config.good, "good").records
         added = tuple(replace(record, name=f"{config.good.name}/{record.name}") for record in extra)
         dataset = replace(dataset, records=dataset.records + added)
-    report = verify.check(dataset)
+    with Progress(len(dataset), "images checked") as progress:
+        report = verify.check(dataset, on_record=progress.step)
     report.raise_errors()
     return dataset, report.prints
 
@@ -232,9 +228,7 @@ def _make_all(maker: Maker, output: Output, config: AugmentConfig) -> dict:
             if stop.signum:
                 break
         if stop.signum and len(output.lines) < config.count:
-            name = signal.Signals(stop.signum).name
-            raise Stopped(f"stopped by {name} with {len(output.lines)} of {config.count} images made; "
-                          f"the same command goes on", stop.signum)
+            raise stop.error(len(output.lines), config.count)
     spent = time.monotonic() - began
     hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     return {"images_per_second": made_now / spent if made_now else 0.0, "seconds": spent, "stages": dict(seconds),
@@ -248,51 +242,8 @@ def _is_whole(folder: Path, line: dict) -> bool:
 
 
 def images_of(maker: Maker, todo: list[int], workers: int) -> Iterator[Made]:
-    """The images of `todo` in that order, made by `workers` processes, a few ahead of what is asked for."""
-    if workers == 1 or len(todo) < 4:
-        yield from map(maker.make, todo)
-        return
-    context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, context, _start_worker, (maker,)) as pool:
-        ahead = []
-        try:
-            for index in todo:
-                with deaf_children():
-                    ahead.append(pool.submit(_work, index))
-                if len(ahead) > 4 * workers:
-                    yield ahead.pop(0).result()
-            while ahead:
-                yield ahead.pop(0).result()
-        except BrokenProcessPool as error:
-            for process in set(multiprocessing.active_children()) - others:     # deaf to the pool's own SIGTERM
-                process.kill()
-            raise OutputError("a worker process was ended by the system, perhaps for want of memory. The same command "
-                              "goes on; fewer --workers take less memory") from error
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-_maker: Maker
-
-
-def _start_worker(maker: Maker) -> None:
-    global _maker
-    _maker = maker
-    ignore_signals()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent must not leave workers behind."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-def _work(index: int) -> Made:
-    return _maker.make(index)
+    """The images of `todo` in that order, made by `workers` processes."""
+    return in_order(maker.make, todo, workers)
 
 
 def _data_hash(config: AugmentConfig, dataset: Dataset, prints: dict[Path, Fingerprint]) -> str:
