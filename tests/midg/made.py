@@ -20,6 +20,7 @@ from midg.settings import (
 
 CPU = torch.device("cpu")
 SIDE_PX = 48
+SHEET = SheetConfig(samples=4, shown=2)
 
 
 def fpc(folder: Path, count: int = 10) -> Path:
@@ -28,7 +29,7 @@ def fpc(folder: Path, count: int = 10) -> Path:
     return folder
 
 
-def loop(steps: int = 10, **changes) -> LoopConfig:
+def few_steps(steps: int = 10, **changes) -> LoopConfig:
     few = {"batch_size": 2, "workers": 0, "save_every": 4, "evaluate_every": 5, "report_every": 3}
     return LoopConfig(steps=steps, **few | changes)
 
@@ -37,21 +38,22 @@ def data(root: Path, **changes) -> DataConfig:
     return DataConfig(root=root, **{"size_px": SIDE_PX, "margin_px": (2, 3), "sigma": 2.0} | changes)
 
 
-def edge_config(root: Path, *, loop=loop(), loss: dict | None = None, **changes) -> EdgeConfig:
-    return EdgeConfig(loop=loop, data=data(root, **changes), sheet=SheetConfig(samples=4, shown=2),
+def edge_config(root: Path, *, loop: LoopConfig | None = None, loss: dict | None = None, **changes) -> EdgeConfig:
+    return EdgeConfig(loop=loop or few_steps(), data=data(root, **changes), sheet=SHEET,
                       network=EdgeNetworkConfig(width=2), loss=EdgeLossConfig(**loss or {}))
 
 
-def given_config(root: Path, *, loop=loop(), loss: dict | None = None, **changes) -> GivenEdgesConfig:
-    return GivenEdgesConfig(loop=loop, data=data(root, **changes), sheet=SheetConfig(samples=4, shown=2),
+def given_config(root: Path, *, loop: LoopConfig | None = None, loss: dict | None = None,
+                 **changes) -> GivenEdgesConfig:
+    return GivenEdgesConfig(loop=loop or few_steps(), data=data(root, **changes), sheet=SHEET,
                             network=DefectNetworkConfig(width=2), loss=DefectLossConfig(**loss or {}))
 
 
-def defect_config(root: Path, *, loop=loop(), edges: Path | None = None, **changes) -> DefectConfig:
-    return DefectConfig(loop=loop, data=data(root, **changes), sheet=SheetConfig(samples=4, shown=2),
+def defect_config(root: Path, *, loop: LoopConfig | None = None, edges: Path | None = None, **changes) -> DefectConfig:
+    return DefectConfig(loop=loop or few_steps(), data=data(root, **changes), sheet=SHEET,
                         network=DefectNetworkConfig(width=2), edges=edges)
 
 
-def joint_config(root: Path, *, loop=loop(), **changes) -> JointConfig:
-    return JointConfig(loop=loop, data=data(root, **changes), sheet=SheetConfig(samples=4, shown=2),
+def joint_config(root: Path, *, loop: LoopConfig | None = None, **changes) -> JointConfig:
+    return JointConfig(loop=loop or few_steps(), data=data(root, **changes), sheet=SHEET,
                        edge_network=EdgeNetworkConfig(width=2), network=DefectNetworkConfig(width=2))

@@ -87,7 +87,7 @@ def test_resume_is_exact(model, root, experiment, tmp_path):
 
 def test_resume_is_exact_with_workers(root, experiment, tmp_path):
     """The uninterrupted run of model 1 has no workers; here two load the first part, and none the rest."""
-    with_workers = made.edge_config(root, loop=made.loop(workers=2))
+    with_workers = made.edge_config(root, loop=made.few_steps(workers=2))
     assert run_task(EdgeTask, with_workers, tmp_path, stop_at=7) == 143
     assert run_task(EdgeTask, made.edge_config(root), tmp_path) == 0
     assert differences(tmp_path, experiment / "midg-edge") == []
@@ -163,11 +163,15 @@ def test_pasted_losses_do_not_see_what_lies_outside_the_mask(root):
     """The gradient of model 2's picture is nothing there; the published `raw` judging sees all of it."""
     for judged, nothing in (("pasted", True), ("raw", False)):
         task = task_of(GivenEdgesTask, made.given_config(root, loss={"judged": judged}))
-        maps, generator = to_maps(batch_of(task)), task.modules["generator"]
-        seen = []
-        generator.register_forward_hook(lambda module, inputs, output: (output.retain_grad(), seen.append(output))[1])
-        sum(task.losses("generator", batch_of(task)).values()).backward()
-        outside = seen[0].grad * (maps.mask == 0)
+        batch, pictures = batch_of(task), []
+
+        def keep(module, inputs, picture, pictures=pictures):
+            picture.retain_grad()
+            pictures.append(picture)
+
+        task.modules["generator"].register_forward_hook(keep)
+        sum(task.losses("generator", batch).values()).backward()
+        outside = pictures[0].grad * (batch["mask"] == 0)
         assert (outside.abs().max() == 0) == nothing
 
 
@@ -197,7 +201,7 @@ def test_a_run_of_other_classes_is_refused(root, experiment, tmp_path):
 
 
 def test_figures_and_sheets(root, experiment, tmp_path):
-    run_task(DefectTask, made.defect_config(root, edges=experiment, loop=made.loop(1)), tmp_path)
+    run_task(DefectTask, made.defect_config(root, edges=experiment, loop=made.few_steps(1)), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     figures = [line for line in lines if line["kind"] == "evaluate"][-1]
     assert {"psnr", "psnr_in_mask", "ssim", "ssim_in_mask", "l1", "l1_in_mask"} <= figures.keys()
