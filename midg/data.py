@@ -21,7 +21,7 @@ from core.progress import Progress
 from .edges import canny, grey_of
 from .inpaint import Fill, filler, inpaint
 from .legacy_lists import paired, read_list
-from .mask_files import read_marked
+from .mask_files import WHITE_FROM, read_marked
 from .settings import DataConfig, ListsConfig
 
 Box = tuple[int, int, int, int]
@@ -102,8 +102,11 @@ def shared_by_all(named: dict[str, list[Path]], lists: ListsConfig) -> set[str]:
 
 
 def list_record(sample: dict[str, Path], split: str) -> Record:
-    size, marked = images.read_size(sample["image"]), read_marked(sample["mask"], sample["image"])
-    instances = tuple(shapes.crop_instance(crop, x, y, size, ALONE) for crop, x, y in shapes.component_crops(marked))
+    size, mask = images.read_size(sample["image"]), read_marked(sample["mask"], sample["image"])
+    if not mask.any():
+        raise DataError(f"{sample['mask']}: marks nothing, got no pixel of {WHITE_FROM} or brighter. Mark the defect, "
+                        "or take the image out of its list")
+    instances = tuple(shapes.crop_instance(crop, x, y, size, ALONE) for crop, x, y in shapes.component_crops(mask))
     return Record(image=sample["image"], name=f"{split}/{sample['image'].stem}", size=size, instances=instances,
                   clean=sample.get("inpaint"), split=split)
 
