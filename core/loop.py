@@ -17,6 +17,7 @@ from .runlog import Means, RunLog, shown
 from .seeding import seed_step
 from .signals import StopRequest
 from .task import LoopConfig, Task
+from .watch import Standing, standing
 
 
 def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> int:
@@ -33,6 +34,7 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
 
         with contextlib.closing(feed), RunLog(run, step, loop.steps, writes=team.rank == 0) as log:
             log.say(f"{run}: step {step} of {loop.steps} on {device}; {parameter_counts(task)}")
+            watched = watch(task, log, team, device)
             while True:
                 signum = team.largest(stop.signum, device)
                 last = step == loop.steps or signum > 0
@@ -50,8 +52,22 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
                     values, seconds = evaluate(task, loop, run / "samples" / f"step-{step:08d}", step, device)
                     log.write("evaluate", step, values, {"seconds": seconds})
                     log.say(f"step {step}: evaluated in {seconds:.1f} s: {shown(values)}")
-                if last:
+
+                # Heed what the evaluations say: keep the best weights, drop the rate, end early.
+                if due:
+                    watched = watch(task, log, team, device)
+                    if team.rank == 0 and watched.best_step == step:
+                        checkpoint.save(checkpoint.best_path(run), step, parts)
+                    if team.rank == 0 and watched.ended and not path.exists():
+                        checkpoint.save(path, step, parts)
+                    if team.rank == 0 and hasattr(task, "summarise"):
+                        task.summarise(run)
+                if watched.ended:
+                    log.say(f"step {step}: ended early, for {task.watch.stop_after} evaluations were no better")
+                if last or watched.ended:
                     break
+                if due and team.largest(stop.signum, device):       # it came while this process evaluated: no more step
+                    continue
 
                 # Draw a batch.
                 with clock.waiting():
@@ -62,7 +78,7 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
                     seed_step(loop.seed, step, team.rank)
                     for turn in turns:
                         if step % turn.phase.every == 0:
-                            means.add(turn.take(batch, step))
+                            means.add(turn.take(batch, step, rate_drop(task, watched)))
                     step += 1
                     for average in task.averages.values():
                         average.update(step)
@@ -97,6 +113,20 @@ def dry_run(task: Task, loop: LoopConfig, *, device: torch.device) -> int:
                 print(f"step 0: {shown(turn.take(batch, 0))}")
     print("dry run: everything is in order, nothing is kept")
     return 0
+
+
+def watch(task: Task, log: RunLog, team: Processes, device: torch.device) -> Standing:
+    """How the run stands by its record, the same in all processes; see core.watch and `watch` of core.task.Watched."""
+    config = getattr(task, "watch", None)
+    if config is None:
+        return Standing()
+    mine = standing(log.evaluations(config.metric), config)
+    return Standing(mine.best_step, team.largest(mine.drops, device), bool(team.largest(int(mine.ended), device)))
+
+
+def rate_drop(task: Task, watched: Standing) -> float:
+    """What the learning rates are multiplied by."""
+    return task.watch.reduce_factor ** watched.drops if watched.drops else 1.0
 
 
 def parts_of(task: Task) -> dict[str, checkpoint.Stateful]:

@@ -33,7 +33,8 @@ def start(target, *arguments) -> multiprocessing.Process:
 
 
 def train_child(model: str, run: Path, loop: LoopConfig, slow_step: int = -1, seconds: float = 0.0) -> None:
-    """Train a toy and exit with the loop's code; `slow_step` (-2: every step) takes `seconds` longer."""
+    """Train a toy and exit with the loop's code; `slow_step` (-2: every step, -3: every evaluation but the first) takes
+    `seconds` longer."""
     torch.set_num_threads(1)
     sys.stdout = open(os.devnull, "w")          # noqa: SIM115  the screen is the parent's
     config, device = ToyConfig(loop=loop), torch.device("cpu")
@@ -46,7 +47,15 @@ def train_child(model: str, run: Path, loop: LoopConfig, slow_step: int = -1, se
             time.sleep(seconds)
         return losses(phase, batch)
 
-    task.losses = slow
+    evaluated, evaluate = iter(range(loop.steps * 2)), task.evaluate
+
+    def slow_evaluation(folder):
+        if slow_step == -3 and next(evaluated):
+            (run / "slow").touch()
+            time.sleep(seconds)
+        return evaluate(folder)
+
+    task.losses, task.evaluate = slow, slow_evaluation
     try:
         sys.exit(train(task, loop, open_run(run, config.model_dump(mode="json")), device=device))
     except DefectForgeError as error:

@@ -31,6 +31,20 @@ def test_the_step_is_finished_and_saved(tmp_path, signum, code):
 
 
 @posix
+def test_a_signal_within_an_evaluation_takes_no_further_step(tmp_path):
+    """The signal comes within the evaluation at step 5, which takes half a second; no checkpoint was due there."""
+    loop = settings(100_000, save_every=50_000, evaluate_every=5, report_every=1)
+    process = start(train_child, "segmenter", tmp_path, loop, -3, 0.5)
+    wait_for(tmp_path / "slow", process)
+    os.kill(process.pid, signal.SIGTERM)
+    assert exit_code(process) == 143
+    assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000000.pt", "step-00000005.pt"]
+    said = (tmp_path / "log.txt").read_text()
+    assert "stopped by signal 15 at step 5" in said
+    assert said.count("step 5: evaluated in") == 1              # what was evaluated is kept, and is not done again
+
+
+@posix
 def test_a_second_signal_acts_at_once(tmp_path):
     process = start(train_child, "segmenter", tmp_path, LONG, 5, 60.0)
     wait_for(tmp_path / "slow", process)
