@@ -1,4 +1,4 @@
-"""Evaluate a trained model, or apply it to files: load the newest checkpoint of its run, write figures and pictures."""
+"""Evaluate a trained model, or apply it to files: load its run's best or newest checkpoint, write figures, pictures."""
 import json
 from pathlib import Path
 
@@ -35,22 +35,24 @@ def main() -> int:
     paths = checkpoint.found(run)
     if not paths:
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
+    best = checkpoint.best_path(run)                # of models that watch their evaluations
+    path = best if best.is_file() else paths[-1]
     inputs = experiment.inputs(task_type, folder, given)
-    usual = inputs.pop("output", run / "test" / paths[-1].stem)
+    usual = inputs.pop("output", run / "test" / path.stem)
     output = experiment.free(given.output or usual, given.overwrite)
 
     device = choose(given.device)
     if inputs:
-        values = {"checkpoint": str(paths[-1]), **task_type.apply(run, inputs, output, given.set, device)}
+        values = {"checkpoint": str(path), **task_type.apply(run, inputs, output, given.set, device)}
     else:
-        values = evaluated(task_type, paths[-1], given.set, output, device)
+        values = evaluated(task_type, path, given.set, output, device)
     output.mkdir(parents=True, exist_ok=True)       # an evaluation without pictures leaves no folder
     with whole_file(output / ("applied.json" if inputs else "metrics.json")) as file:
         file.write(json.dumps(values, indent=2).encode() + b"\n")
     for name, value in values.items():
         if name not in ("checkpoint", "step"):
             print(f"{name}: {value:g}")
-    print(f"{output}: results of {paths[-1]}")
+    print(f"{output}: results of {path}")
     return 0
 
 

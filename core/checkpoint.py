@@ -25,6 +25,11 @@ def path_of(run: Path, step: int) -> Path:
     return run / f"step-{step:08d}.pt"
 
 
+def best_path(run: Path) -> Path:
+    """Where the checkpoint of the best evaluation is kept, for models that watch one (core.watch)."""
+    return run / "best.pt"
+
+
 def found(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first, by their step."""
     names = ((re.fullmatch(r"step-(\d+)\.pt", path.name), path) for path in run.glob("step-*.pt"))

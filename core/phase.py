@@ -54,10 +54,11 @@ class Turn:
         for parameter in self.learning:
             parameter.requires_grad_(True)
 
-    def take(self, batch: Any, step: int) -> dict[str, float]:
-        """Update the weights; return the parts of the loss, the gradient's norm and the learning rate, by name."""
+    def take(self, batch: Any, step: int, factor: float = 1.0) -> dict[str, float]:
+        """Update the weights, the learning rate multiplied by `factor`; return the parts of the loss, the gradient's
+        norm and the rate, by name."""
         self.choose_learning()
-        optimizer, rate = self.phase.optimizer, self.phase.learning_rate(step)
+        optimizer, rate = self.phase.optimizer, factor * self.phase.learning_rate(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
 

@@ -155,6 +155,13 @@ class RunLog:
             for name, value in {**values, **{f"timing/{name}": value for name, value in timing.items()}}.items():
                 self.events.add_scalar(f"{kind}/{name}", value, step)
 
+    def evaluations(self, name: str) -> list[tuple[int, float | None]]:
+        """(step, value) of one figure in every evaluation on record, oldest first; None where it is not finite."""
+        if not self.writes:
+            return []
+        entries = (json.loads(line) for line in self.path.read_bytes().splitlines())
+        return [(entry["step"], entry.get(name)) for entry in entries if entry["kind"] == "evaluate"]
+
     def advance(self) -> None:
         """One step is done."""
         if self.writes:

@@ -9,6 +9,7 @@ from torch import Tensor, device, nn, optim
 from torch.utils.data import Dataset
 
 from .ema import Average
+from .watch import WatchConfig
 
 
 class LoopConfig(BaseModel):
@@ -82,6 +83,17 @@ class Task(Protocol):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """Metrics by name; modules are in evaluation mode, without gradients. `folder` exists and takes pictures."""
+
+
+class Watched(Protocol):
+    """What a task may have besides, to heed its evaluations and to keep a summary of its training.
+
+    watch   which figure of the evaluations decides on the best weights, the rate's drops and an early end
+    """
+    watch: WatchConfig | None
+
+    def summarise(self, run: Path) -> None:
+        """Called when an evaluation is on record; run/metrics.jsonl holds everything so far. Write tables, plots."""
 
 
 class Applied(Protocol):
