@@ -13,7 +13,7 @@ ENTRIES = ("train", "test", "scripts")                  # imported by nobody
 PURE = ("errors", "files", "seeding", "schedules", "ema", "tiling", "progress", "data.records")
 RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "experiment", "registry", "runlog",
         "schema")
-LOOP = ("task", "loop", "phase", "feeding", "signals")
+LOOP = ("task", "loop", "phase", "feeding", "signals", "watch")
 # Each of these may import those before it.
 READS = ("data", "metrics", "synthetic", "visualise", "report", "plots", "verify_page")
 

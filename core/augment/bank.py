@@ -12,9 +12,9 @@ from ..data.records import Dataset, Instance, Record
 from ..data.shapes import instance_crop
 from ..errors import DataError
 from . import surroundings
-from .blending import USUAL_BRIGHTNESS
+from .blending import USUAL_BRIGHTNESS, rim_px, two_level
 from .generator import Box
-from .labels import tight_mask
+from .labels import SMALLEST_AREA_PX, tight_mask
 from .removal import same_scene, without_defect
 
 CROPS_PER_CLASS = 200
@@ -73,6 +73,16 @@ class Crop:
         """The clean material under and around the defect (surroundings.describe)."""
         return surroundings.describe(self.clean, self.inner_box)
 
+    @cached_property
+    def black_and_white(self) -> bool:
+        """Whether its picture has two levels only."""
+        return two_level(self.pixels.astype(np.float32) / np.iinfo(self.pixels.dtype).max)
+
+    @cached_property
+    def rim_px(self) -> float:
+        """How wide the defect's rim is: 0 where it is sharp or the defect small (blending.rim_px)."""
+        return rim_px(self.pixels, self.mask)
+
 
 @dataclass(frozen=True)
 class DefectBank:
@@ -110,7 +120,7 @@ class DefectBank:
         jobs = _chosen(dataset, margin_px)
         with ThreadPoolExecutor(max(1, workers)) as pool:
             done = list(pool.map(partial(_read, margin_px=margin_px), *zip(*jobs))) if jobs else []
-        crops = tuple(crop for crops, _ in done for crop in crops)
+        crops = _without_specks([crop for crops, _ in done for crop in crops])
         if not crops:
             raise DataError(f"{dataset.root}: no defect to learn from, got {len(dataset)} records without one. "
                             "Label at least one defect")
@@ -118,6 +128,12 @@ class DefectBank:
         turns = {label: _turns(direction, [crop for crop in crops if crop.label == label]) for label in dataset.classes
                  if any(crop.label == label for crop in crops)}
         return cls(crops, turns)
+
+
+def _without_specks(crops: list[Crop]) -> tuple[Crop, ...]:
+    """The crops less those too small for any label, which masks with dirt leave; a class of nothing else stays."""
+    sized = {crop.label for crop in crops if crop.mask.sum() >= SMALLEST_AREA_PX}
+    return tuple(crop for crop in crops if crop.mask.sum() >= SMALLEST_AREA_PX or crop.label not in sized)
 
 
 def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...], tuple[Record, ...]]]:

@@ -14,21 +14,60 @@ TINT = 0.3                  # how much of a difference in tint is taken for ligh
 DARKEST = 0.02              # added to grey levels before their ratio is taken
 SAME_PATTERN = 0.85         # correlation of the clean surroundings above which they are the same pattern
 OWN_COLOUR = 0.05           # change by which a pixel is the defect's own, not the material's
+WIDE_FEATHER_PX = 2.0       # a rim wider than this is not let out of the mask
+RIM_WIDTHS_PX = (2, 4, 8, 16)
+SECTORS = 8
+FAINT_STEP = 0.03           # a step of less than this, of full scale, is no rim that could be seen
 CONTACT_PX = 1              # how far a binary defect may reach out to touch what it belongs to
 
 
 def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray, *, twin: bool,
-            brightness: float = USUAL_BRIGHTNESS, feather_px: float = 1.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            black_and_white: bool = False, brightness: float = USUAL_BRIGHTNESS, feather_px: float = 1.2,
+            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (image float32 [H, W, 3], alpha float32 [H, W], the defect's pixels bool [H, W]), in the target's frame.
 
-    twin: `clean` is a picture of the very place of `pixels`, not a guess; brightness: DefectBank.brightness.
+    twin             `clean` is a picture of the very place of `pixels`, not a guess
+    black_and_white  the defect comes from a picture of two levels, whatever scaling made of it
+    brightness       DefectBank.brightness; feather_px: width of the soft rim, the donor's own where that is wide
     """
-    if _two_level(target) and _two_level(pixels):
+    if black_and_white and two_level(target):
         return _binary(target, pixels, mask)
     alpha = _soft(mask, feather_px)
     if twin and _shows_through(pixels, clean, mask):
-        return np.clip(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), 0, 1), alpha, mask > 0.5
+        return _stained(target, pixels, clean, mask), alpha, mask > 0.5
     return np.clip(_matched(target, pixels, clean, mask, alpha, brightness), 0, 1), alpha, mask > 0.5
+
+
+def rim_px(pixels: np.ndarray, mask: np.ndarray) -> float:
+    """How wide the soft rim of a defect is: 0, or the standard deviation in px that stands for its width.
+
+    pixels uint8 or uint16 [H, W, 3], mask bool [H, W]. The step from the px round the mask to those inside it, seen
+    in SECTORS directions, is as high close to the outline as farther away where the rim is sharp.
+    """
+    reach = 0.2 * np.sqrt(float(mask.sum()))
+    widths = [width for width in RIM_WIDTHS_PX if width <= reach]
+    if len(widths) < 2:
+        return 0.0
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.iinfo(pixels.dtype).max
+    inside, outside = (cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5) for part in (mask, ~mask))
+    rows, columns = np.indices(mask.shape)
+    y, x = rows[mask].mean(), columns[mask].mean()
+    sector = ((np.arctan2(rows - y, columns - x) / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    steps = [_step(grey, sector, (inside > 0) & (inside <= width), (outside > 0) & (outside <= width))
+             for width in widths]
+    if max(steps) < FAINT_STEP:
+        return widths[-1] / 2
+    return next(width for width, step in zip(widths, steps) if step > 0.5 * max(steps)) / 2 if steps[0] < 0.5 * max(
+        steps) else 0.0
+
+
+def _step(grey: np.ndarray, sector: np.ndarray, inner: np.ndarray, outer: np.ndarray) -> float:
+    """Root mean square difference of the mean grey levels of two rings, sector by sector."""
+    means = []
+    for ring in (inner, outer):
+        count = np.bincount(sector[ring], minlength=SECTORS)
+        means.append(np.bincount(sector[ring], grey[ring], SECTORS) / np.where(count, count, np.nan))
+    return float(np.sqrt(np.nanmean((means[0] - means[1]) ** 2))) if np.isfinite(means[0] - means[1]).any() else 0.0
 
 
 def extended(pixels: np.ndarray, mask: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -53,11 +92,25 @@ def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[n
     near = cv2.dilate(pasted.astype(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
     pasted |= near & (white == light)
     image = np.where(pasted[..., None], white[..., None].astype(np.float32), target)
-    return image.astype(np.float32), pasted.astype(np.float32), pasted
+    changed = pasted & (white != (target.mean(axis=2) > 0.5))
+    return image.astype(np.float32), pasted.astype(np.float32), changed
+
+
+def _stained(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The target in the tones that the defect gave its own material, no lighter and no darker than it is anywhere."""
+    inside = mask > 0.5
+    gain = np.clip((target[inside].mean() + DARKEST) / (clean[inside].mean() + DARKEST), *GAINS)
+    lowest, highest = (np.percentile(pixels[inside], part, axis=0) * gain for part in (2, 98))
+    stained = target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5)
+    return np.clip(np.clip(stained, np.minimum(target, lowest), np.maximum(target, highest)), 0, 1)
 
 
 def _soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
-    """The mask, one px wider and with a soft rim."""
+    """The mask, one px wider and with a soft rim; a wide rim lies inside it."""
+    if feather_px > WIDE_FEATHER_PX:
+        depth = cv2.distanceTransform(np.pad((mask > 0.5).astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)
+        ramp = np.clip(depth[1:-1, 1:-1] / (2 * feather_px), 0, 1)
+        return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     wide = cv2.dilate((mask > 0.5).astype(np.float32), np.ones((3, 3)))
     alpha = cv2.GaussianBlur(wide, (0, 0), feather_px)
     return np.where(alpha < 0.03, 0, alpha).astype(np.float32)
@@ -116,7 +169,8 @@ def _repainted(target, pixels, clean, known: np.ndarray) -> tuple[np.ndarray, np
     return np.clip(pixels * slope + shift, 0, 1), np.clip(clean * slope + shift, 0, 1)
 
 
-def _two_level(image: np.ndarray) -> bool:
+def two_level(image: np.ndarray) -> bool:
+    """Whether a picture 0..1 is black and white."""
     return bool(((image < 0.15) | (image > 0.85)).mean() > TWO_LEVEL_SHARE)
 
 

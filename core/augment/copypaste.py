@@ -13,6 +13,7 @@ from .generator import Box, Generated, Request
 SIZE_WEIGHT = 0.08          # what a factor of e in size costs, in units of description distance
 SHAPE_WEIGHT = 0.12         # what a factor of e in proportions costs
 STRETCH = 1.15              # largest ratio of the two scales of one defect
+GROWTH = 1.5                # largest scale: a defect that is magnified more is blurred
 PICKINESS = 0.025           # root mean square misfit of surroundings by which a choice gets e times less likely
 
 
@@ -55,10 +56,12 @@ class CopyPaste:
             mask = wanted.astype(np.float32)
         made, alpha, shape = blended(
             target, pixels, clean, mask, twin=fit.crop.clean_from in ("twin", "scene"),
-            brightness=self.bank.brightness[request.label], feather_px=self.settings.feather_px)
+            black_and_white=fit.crop.black_and_white, brightness=self.bank.brightness[request.label],
+            feather_px=max(self.settings.feather_px, fit.crop.rim_px * min(fit.scale)))
         image = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))
-        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record,
-                         misfit=fit.strangeness), shape
+        known = wanted is not None or fit.crop.mask_from in ("label", "twin")
+        return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record, misfit=fit.strangeness,
+                         shape=torch.from_numpy(shape) if known else None), shape
 
     def choose(self, target: np.ndarray, box: Box, label: str, rng: np.random.Generator, *, fill: bool = False) -> Fit:
         """A real defect of the class, turned, scaled and moved to where what is round it fits.
@@ -96,7 +99,7 @@ def _scales(own: np.ndarray, wanted: np.ndarray, fill: bool) -> tuple[float, flo
     """Horizontal and vertical factor that bring a defect into its box without much stretching."""
     factors = wanted / own
     if not fill:
-        factors = np.minimum(factors, factors.min() * STRETCH)
+        factors = np.minimum(factors, min(factors.min() * STRETCH, GROWTH))
     return float(factors[0]), float(factors[1])
 
 

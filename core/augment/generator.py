@@ -39,11 +39,14 @@ class Generated:
     alpha   float32 [H, W] in 0..1: how much of `image` replaces the normal window at each pixel
     source  where it came from, for the manifest (such as the name of the copied record); None: nowhere
     misfit  how badly it suits its surroundings, 0 (as if it had grown there) to about 1; None: not known
+    shape   bool [H, W], the defect itself where the generator knows it (a labelled shape, laid there); None: the label
+            is found from the difference alone
     """
     image: torch.Tensor
     alpha: torch.Tensor
     source: str | None = None
     misfit: float | None = None
+    shape: torch.Tensor | None = None
 
 
 class DefectGenerator(Protocol):

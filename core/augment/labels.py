@@ -10,19 +10,29 @@ LEAST_ALPHA = 0.74              # of the largest alpha: what is mostly the norma
 OFF_SHARE, NOISY = 0.15, 0.1    # so much of the support lies off the defect, and yet changed so much of the threshold
 CLOSING_PART = 12               # gaps up to about a twelfth of the extent are closed, LARGEST_CLOSING_PX at most
 LARGEST_CLOSING_PX = 10
+WHOLE = 0.6                     # share of a known shape that a clean label covers
+RAGGED = 1.4                    # and by how much its outline is longer at most
+TINY_PX = 100                   # of a shape this small, a px of soft rim is a fair part
+LEAST_CHANGE = 5 / 255          # what a known shape changes at least, at the median
+CHANGED_SHARE = 0.35            # of that median: where less changed, nothing of the shape is to be seen
 
 
-def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
     """bool [H, W]: the visible defect, from its difference to the clean image. All false: nothing to be seen.
 
     clean  uint8 or uint16 [H, W, 3], made the same with the defect, alpha float [H, W] in 0..1 (where it may lie).
+    shape  bool [H, W], the defect as the generator knows it. A faint or uneven region cannot be told from the grain
+           pixel by pixel: where the difference comes in patches, the label is the shape, as far as it changed anything
     """
     result = np.zeros(alpha.shape, bool)
     rows, columns = _extent(alpha > 0)
     if rows is None:
         return result
-    change = signed_difference(clean[rows, columns], made[rows, columns])
-    result[rows, columns] = _visible(change, alpha[rows, columns])
+    change, alpha = signed_difference(clean[rows, columns], made[rows, columns]), alpha[rows, columns]
+    found = _visible(change, alpha)
+    if shape is not None:
+        found = _completed(found, change, shape[rows, columns] & (alpha > 0.5 * alpha.max()))
+    result[rows, columns] = found
     return result
 
 
@@ -56,7 +66,31 @@ def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     off = fine[support & ~(cv2.dilate(found.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)]
     if len(off) < OFF_SHARE * support.sum() or np.median(off) < NOISY * threshold:
         found = fine > max(OTSU_SHARE * threshold, LOWEST_THRESHOLD)
-    found &= support
+    return _tidied(found, support)
+
+
+def _completed(found: np.ndarray, change: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """What was found, where that is most of the shape and not ragged; else the shape as far as it is changed."""
+    area = int(shape.sum())
+    if area < SMALLEST_AREA_PX:
+        return found
+    clean = (found & shape).sum() >= WHOLE * area and _outline_px(found) <= RAGGED * _outline_px(shape)
+    if clean and area > TINY_PX:
+        return found
+    sigma = float(np.clip(area ** 0.5 / 16, 0.5, 8))
+    strength = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), sigma)
+    typical = float(np.median(strength[shape]))
+    return found if typical < LEAST_CHANGE else _tidied(shape & (strength > CHANGED_SHARE * typical), shape)
+
+
+def _outline_px(mask: np.ndarray) -> float:
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return float(sum(len(outline) for outline in outlines))
+
+
+def _tidied(found: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """What was found in the support, its gaps closed, without specks."""
+    found = found & support
     found = _closed(found, float(found.sum())) & support
     count, components, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
     kept = stats[:, cv2.CC_STAT_AREA] >= SMALLEST_AREA_PX
