@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from core import checkpoint
+from core.runlog import Means
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = '''
@@ -283,6 +287,18 @@ def test_a_mistake_in_testing_is_one_clear_line(folder, fails):
     assert "There are runs of other" in fails("test.py", *MODEL, "--path", "run")
     other.rename(other.with_name("own_line.Line"))
     assert "holds no checkpoint" in fails("test.py", *MODEL, "--path", "run")
+
+
+def test_a_checkpoint_of_another_model_is_one_clear_line(folder, inside, fails):
+    assert inside("train.py", *MODEL, *SHORT, "--checkpoints", "run")[0] == 0
+    made = folder / "run" / "own_line.Line"
+    checkpoint.save(made / "step-00000009.pt", 9, {"module/network": torch.nn.Linear(3, 2), "report": Means()})
+    for script, *more in (("test.py",), ("train.py", "--set", "loop.steps=9")):
+        message = fails(script, *MODEL, "--path", "run", *more)
+        assert message.startswith(f"{Path('run/own_line.Line/step-00000009.pt')}: is of another model: ")
+        assert "in 'module/network' 'weight' is [2, 3], here [1, 1]" in message
+        assert len(message.splitlines()) == 1
+    assert not (made / "test").exists()
 
 
 def test_a_mistake_has_no_traceback_and_a_fault_of_the_program_has_one(folder):
