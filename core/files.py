@@ -62,6 +62,17 @@ def append(file: BinaryIO, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file that is appended to; a last one that a kill cut short is cut off. No file has no lines."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end < len(data):
+        os.truncate(path, end)
+    return data[:end].split(b"\n")[:-1]
+
+
 def sync_folder(folder: Path) -> None:
     """Have a rename reach the disk, where the system lets a folder be opened for that (Windows does not)."""
     if not hasattr(os, "O_DIRECTORY"):

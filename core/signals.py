@@ -1,9 +1,11 @@
-"""SIGTERM and Ctrl-C become a request to stop that training reads between two steps."""
+"""SIGTERM and Ctrl-C become a request to stop that long work reads between two steps."""
 import contextlib
 import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
+
+from .errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -25,6 +27,11 @@ class StopRequest:
     def __exit__(self, *_) -> None:
         for signum in self.before:
             self._give_back(signum)
+
+    def error(self, done: int, whole: int) -> Stopped:
+        """What to raise where the work is not at its end."""
+        name = signal.Signals(self.signum).name
+        return Stopped(f"stopped by {name} with {done} of {whole} images made; the same command goes on", self.signum)
 
     def _receive(self, signum: int, frame) -> None:
         self.signum = signum

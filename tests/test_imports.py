@@ -14,6 +14,7 @@ PURE = ("errors", "files", "seeding", "schedules", "ema", "tiling", "progress", 
 RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "experiment", "registry", "runlog",
         "schema")
 LOOP = ("task", "loop", "phase", "feeding", "signals", "watch")
+WORKERS = ("workers", "signals", "errors")
 # Each of these may import those before it.
 READS = ("data", "metrics", "synthetic", "visualise", "report", "plots", "verify_page")
 
@@ -39,9 +40,11 @@ def allowed(module: str) -> tuple[str, ...] | None:
     if name in LOOP:
         return core(*LOOP, "checkpoint", "device", "runlog", "ema", "errors", "files", "progress",
                     "schedules", "seeding")
+    if name == "workers":
+        return core(*WORKERS)
     part = name.split(".")[0]
     if part in READS:
-        return core("errors", "files", "seeding", "progress", "data.records", *READS[:READS.index(part) + 1])
+        return core(*WORKERS, "files", "seeding", "progress", "data.records", *READS[:READS.index(part) + 1])
     return ("core",) if part == "augment" else None
 
 

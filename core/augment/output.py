@@ -10,7 +10,7 @@ from .. import config_yaml
 from ..data import formats, images
 from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError
-from ..files import append, writing
+from ..files import append, whole_lines, writing
 from .settings import FREE_KEYS, AugmentConfig, plain
 
 try:
@@ -86,13 +86,7 @@ class Output:
     def _whole_lines(self) -> list[dict]:
         """The manifest's lines, without a last one that a kill cut short."""
         path = self.folder / MANIFEST
-        if not path.exists():
-            return []
-        data = path.read_bytes()
-        whole = data[:data.rfind(b"\n") + 1]
-        if whole != data:
-            os.truncate(path, len(whole))
-        return [_read_line(line, number, path) for number, line in enumerate(whole.split(b"\n")[:-1])]
+        return [_read_line(line, number, path) for number, line in enumerate(whole_lines(path))]
 
     def write_labels(self, dataset: Dataset) -> None:
         """Write annotations.json and the further formats round the images, and note which files are the run's."""

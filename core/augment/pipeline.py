@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 
 from ..data import formats, images, verify
 from ..data.hashing import Fingerprint

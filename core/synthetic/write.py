@@ -1,21 +1,18 @@
 """A folder of made pictures: images, defect-free twins, labels, and the recipe that makes the same again."""
 import json
-import multiprocessing
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import wait
+from functools import partial
 from pathlib import Path
-
-import cv2
 
 from ..data import formats, images, shapes
 from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError, did_you_mean
+from ..files import append, whole_lines, writing
 from ..progress import Progress
 from ..seeding import rng
+from ..signals import StopRequest
+from ..workers import in_order
 from . import KINDS, VERSION, check_options, make
 
 RECIPE, MANIFEST = "recipe.json", "manifest.jsonl"
@@ -43,12 +40,15 @@ def make_set(recipe: Recipe, folder: Path, write: Sequence[str] = ("coco",), *, 
     _check(recipe, write, workers)
     lines = _open(recipe, folder, overwrite)
     todo = range(len(lines), recipe.count)
-    with open(folder / MANIFEST, "ab") as manifest, Progress(recipe.count, "images", done=len(lines)) as progress:
-        for line in _made(recipe, folder, todo, workers):
-            manifest.write((json.dumps(line) + "\n").encode())
-            manifest.flush()
+    with open(folder / MANIFEST, "ab", buffering=0) as manifest, StopRequest() as stop, \
+            Progress(recipe.count, "images", done=len(lines)) as progress:
+        for line in in_order(partial(draw_picture, recipe, folder), todo, workers):
+            with writing(folder / MANIFEST):
+                append(manifest, (json.dumps(line) + "\n").encode())
             lines.append(line)
             progress.step()
+            if stop.signum and len(lines) < recipe.count:
+                raise stop.error(len(lines), recipe.count)
     dataset = _dataset(recipe, folder, lines)
     for name in write:
         formats.write(dataset, folder, name, images="keep")
@@ -80,7 +80,7 @@ def _check(recipe: Recipe, write: Sequence[str], workers: int) -> None:
     writers = [name for name, module in formats.FORMATS.items() if hasattr(module, "write")]
     for name in write:
         if name not in writers:
-            raise ConfigError(f"--write: no such format, got '{name}'. {did_you_mean(name, writers)}"
+            raise ConfigError(f"write: no such format, got '{name}'. {did_you_mean(name, writers)}"
                               f"One of {', '.join(writers)}")
     make(recipe.kind, recipe.seed, 0, recipe.size, **recipe.options)      # a wrong size shows before the folder
 
@@ -93,7 +93,7 @@ def _open(recipe: Recipe, folder: Path, overwrite: bool) -> list[dict]:
         raise OutputError(f"{folder}: the output folder has files in it, got {', '.join(found[:3])}"
                           f"{' ...' if len(found) > 3 else ''}. Choose an empty folder or say --overwrite")
     wanted = json.loads(json.dumps(asdict(recipe)))
-    lines = _whole_lines(folder) if before is not None else []
+    lines = list(map(json.loads, whole_lines(folder / MANIFEST))) if before is not None else []
     if before is not None and not overwrite:
         for key in wanted:
             if key != "count" and before.get(key) != wanted[key]:
@@ -125,18 +125,6 @@ def _read_recipe(folder: Path) -> dict | None:
     return found if isinstance(found, dict) and "kind" in found else None
 
 
-def _whole_lines(folder: Path) -> list[dict]:
-    """The manifest's lines, without a last one that a kill cut short."""
-    path = folder / MANIFEST
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data[:data.rfind(b"\n") + 1]
-    if whole != data:
-        os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
-
-
 def _forget(folder: Path, lines: list[dict]) -> None:
     """Remove the pictures of an earlier set, by its own manifest; other files stay."""
     for line in lines:
@@ -155,36 +143,3 @@ def _dataset(recipe: Recipe, folder: Path, lines: list[dict]) -> Dataset:
         records.append(Record(image=folder / line["image"], name=name, size=tuple(line["size"]), instances=found,
                               clean=folder / line["clean"] if line["clean"] else None, group=name))
     return Dataset(root=folder, format="synthetic", classes=KINDS[recipe.kind].CLASSES, records=tuple(records))
-
-
-# ---- processes
-
-def _made(recipe: Recipe, folder: Path, todo: range, workers: int) -> Iterator[dict]:
-    """The manifest lines of `todo` in that order, made by `workers` processes."""
-    if workers == 1 or len(todo) < 8:
-        for index in todo:
-            yield draw_picture(recipe, folder, index)
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker) as pool:
-        ahead = []
-        try:
-            for index in todo:
-                ahead.append(pool.submit(draw_picture, recipe, folder, index))
-                if len(ahead) > 4 * workers:
-                    yield ahead.pop(0).result()
-            while ahead:
-                yield ahead.pop(0).result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent must not leave workers behind."""
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
