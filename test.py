@@ -2,11 +2,13 @@
 import json
 from pathlib import Path
 
-from core import checkpoint, config, experiment, loop, registry
-from core.command import run_command
-from core.device import choose
-from core.errors import CheckpointError
-from core.files import whole_file
+from core.command import run_command, starting
+
+with starting():
+    from core import checkpoint, config, experiment, loop, registry
+    from core.device import choose
+    from core.errors import CheckpointError
+    from core.files import whole_file
 
 EPILOG = """\
 examples:

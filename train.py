@@ -2,11 +2,13 @@
 import sys
 from pathlib import Path
 
-from core import experiment, loop, registry
-from core.command import run_command
-from core.config import to_yaml
-from core.device import choose, rank
-from core.runlog import open_run
+from core.command import run_command, starting
+
+with starting():
+    from core import experiment, loop, registry
+    from core.config import to_yaml
+    from core.device import choose, rank
+    from core.runlog import open_run
 
 EPILOG = """\
 examples:

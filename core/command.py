@@ -1,8 +1,11 @@
 """What every command line shares: how an error reaches the user, as one line and an exit code."""
+import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from .errors import DefectForgeError
@@ -34,6 +37,23 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Round the imports of a command, which take seconds: Ctrl-C ends it there without a traceback through them."""
+    if threading.current_thread() is not threading.main_thread():       # which alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave(signum: int, frame: object) -> NoReturn:
+    os._exit(complain("stopped by Ctrl-C", 128 + signum))
+
+
 def complain(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
+    print(message, file=sys.stderr, flush=True)
     return code

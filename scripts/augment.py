@@ -8,12 +8,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core import config as configs  # noqa: E402
-from core.augment import methods  # noqa: E402
-from core.augment.pipeline import augment  # noqa: E402
-from core.augment.settings import AugmentConfig  # noqa: E402
-from core.command import run_command  # noqa: E402
-from core.errors import ConfigError  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core import config as configs
+    from core.augment import methods
+    from core.augment.pipeline import augment
+    from core.augment.settings import AugmentConfig
+    from core.errors import ConfigError
 
 # What an option's text means, and the options of each kind; some of them stand in a section of the configuration.
 KINDS = {

@@ -7,10 +7,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command  # noqa: E402
-from core.errors import ConfigError  # noqa: E402
-from core.synthetic import KINDS  # noqa: E402
-from core.synthetic.write import Recipe, make_set  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core.errors import ConfigError
+    from core.synthetic import KINDS
+    from core.synthetic.write import Recipe, make_set
 
 
 def parser() -> argparse.ArgumentParser:
