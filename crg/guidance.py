@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .settings import GuidanceConfig, MaskConfig
+from .sampler_settings import GuidanceConfig, MaskConfig
 
 TINY = 1e-8
 GROW_CHECK = 8          # labels grow so many pixels between two looks at whether they still change

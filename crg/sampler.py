@@ -17,7 +17,7 @@ from torch import Tensor
 from core.errors import DefectForgeError
 
 from .guidance import agreement, background, beta_at, update_mask
-from .settings import SamplerConfig, walk_indices
+from .sampler_settings import SamplerConfig, walk_indices
 
 Denoiser = Callable[..., Tensor]        # (images, original timesteps[, classes]) -> >= 3 channels, the noise first
 

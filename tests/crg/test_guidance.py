@@ -7,7 +7,7 @@ from toy_denoisers import Toys, bump, wave
 
 from crg.diffusion import Schedule
 from crg.guidance import agreement, background, beta_at, blurred, connected, difference_mask, update_mask
-from crg.settings import GuidanceConfig, MaskConfig
+from crg.sampler_settings import GuidanceConfig, MaskConfig
 
 CLEAN = torch.zeros(1, 3, 64, 64)
 SPOT = torch.zeros(64, 64)

@@ -8,7 +8,7 @@ from toy_denoisers import CORNER, Toys, job, wave
 
 from core.errors import DefectForgeError
 from crg.sampler import Painted, Sampler, prediction_nodes
-from crg.settings import GuidanceConfig, MaskConfig, SamplerConfig, WalkConfig
+from crg.sampler_settings import GuidanceConfig, MaskConfig, SamplerConfig, WalkConfig
 
 GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "crg_toy.npz"
 TRACE = """

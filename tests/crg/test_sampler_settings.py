@@ -2,7 +2,7 @@
 import pytest
 from pydantic import ValidationError
 
-from crg.settings import GuidanceConfig, SamplerConfig, ScheduleConfig, WalkConfig, walk_indices
+from crg.sampler_settings import GuidanceConfig, SamplerConfig, ScheduleConfig, WalkConfig, walk_indices
 
 
 def down(first: int, last: int) -> list[int]:
