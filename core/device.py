@@ -49,17 +49,51 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 @contextlib.contextmanager
 def numerics(deterministic: bool) -> Iterator[None]:
-    """Within: either operations that repeat bit by bit on a GPU, or the fastest convolutions that cuDNN finds."""
+    """Within: with `deterministic`, operations that repeat bit by bit on a GPU; the search is off (see Search)."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # read when CUDA first multiplies matrices
     torch.use_deterministic_algorithms(deterministic or before[0])
-    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
+
+
+class Search:
+    """cuDNN's search for its fastest convolutions: on while batches keep their shapes, once for all steps to come.
+
+    For pictures of many sizes, as in detection or an evaluation, it would search anew at each, at a second or more.
+    """
+
+    def __init__(self, deterministic: bool):
+        self.allowed, self.shapes = not deterministic, None
+
+    def heed(self, batch: Any) -> None:
+        """Called with each batch before its step."""
+        shapes = _shapes(batch)
+        torch.backends.cudnn.benchmark = self.allowed and shapes == self.shapes
+        self.shapes = shapes
+
+    @staticmethod
+    @contextlib.contextmanager
+    def off() -> Iterator[None]:
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
+
+
+def _shapes(batch: Any) -> list[torch.Size]:
+    """Of every tensor in a batch's tuples, lists and dicts."""
+    if isinstance(batch, Tensor):
+        return [batch.shape]
+    parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (list, tuple)) else ()
+    return [shape for part in parts for shape in _shapes(part)]
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

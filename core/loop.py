@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
-from .device import Processes, autocast, memory_gib, numerics, processes, to_device
+from .device import Processes, Search, autocast, memory_gib, numerics, processes, to_device
 from .errors import ConfigError, TrainingError
 from .feeding import batches
 from .files import writing
@@ -29,7 +29,7 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
         means, clock = Means(), Clock(device)
         parts = {**parts_of(task), "report": means}
         step = resume(run, parts, loop, team, device)
-        turns = Turn.of(task, loop, device, team)
+        turns, search = Turn.of(task, loop, device, team), Search(loop.deterministic)
         feed = batches(task.train_data, loop, step, device, team)
 
         with contextlib.closing(feed), RunLog(run, step, loop.steps, writes=team.rank == 0) as log:
@@ -72,6 +72,7 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
                 # Draw a batch.
                 with clock.waiting():
                     batch = to_device(next(feed), device)
+                search.heed(batch)
 
                 # Let each phase take its step.
                 with clock.working(), memory_advice(step, loop):
@@ -163,7 +164,7 @@ def evaluate(task: Task, loop: LoopConfig, folder: Path, step: int,
     for part in parts:
         part.training = False
     try:
-        with torch.no_grad(), autocast(device, loop.precision), memory_advice(step, loop):
+        with torch.no_grad(), Search.off(), autocast(device, loop.precision), memory_advice(step, loop):
             seed_step(loop.seed, step)
             values = task.evaluate(folder)
     finally:

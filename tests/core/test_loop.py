@@ -101,6 +101,35 @@ def test_any_other_runtime_error_is_no_want_of_memory(tmp_path):
         train(task, loop, tmp_path, device=CPU)
 
 
+@pytest.mark.parametrize(("sizes", "deterministic", "expected"), [
+    ([8, 8, 8, 8], False, [False, True, True, True]),
+    ([8, 8, 8, 8], True, [False] * 4),
+    ([8, 10, 12, 12], False, [False, False, False, True]),
+])
+def test_convolutions_are_searched_for_while_sizes_stay_and_never_in_an_evaluation(
+        tmp_path, sizes, deterministic, expected):
+    task, loop = toy(batch_size=1, evaluate_every=1, deterministic=deterministic)
+    seen, evaluated, losses, evaluation = [], [], task.losses, task.evaluate
+
+    class Sized(Discs):
+        def __getitem__(self, index_and_draw):
+            size = sizes[index_and_draw[1]]
+            parts = super().__getitem__(index_and_draw)
+            return tuple(torch.nn.functional.pad(part, [0, size - 8] * 2) for part in parts)
+
+    def watched(phase, batch):
+        seen.append(torch.backends.cudnn.benchmark)
+        return losses(phase, batch)
+
+    def watched_evaluation(folder):
+        evaluated.append(torch.backends.cudnn.benchmark)
+        return evaluation(folder)
+
+    task.train_data, task.losses, task.evaluate = Sized("float32"), watched, watched_evaluation
+    train(task, loop, tmp_path, device=CPU)
+    assert (seen, set(evaluated)) == (expected, {False})
+
+
 def test_a_frozen_layer_stays_frozen_though_its_optimiser_holds_it(tmp_path):
     task, loop = toy()
     before = state_of(task.network)
