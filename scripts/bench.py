@@ -31,6 +31,7 @@ from core.command import run_command  # noqa: E402
 from core.data import formats, images, shapes  # noqa: E402
 from core.data.records import Dataset, Record  # noqa: E402
 from core.errors import ConfigError  # noqa: E402
+from core.registry import resolve  # noqa: E402
 from core.seeding import rng  # noqa: E402
 from core.synthetic.write import Recipe, make_set  # noqa: E402
 
@@ -39,6 +40,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all where none is named")
     parser.add_argument("--images", type=int, default=60, help="images made in each timing of `generate`")
+    parser.add_argument("--widths", default="16,32,64", help="of the networks in `midg` (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
     given = parser.parse_args()
     for name in given.parts or PARTS:
         if name not in PARTS:
@@ -133,8 +136,22 @@ def gate(given: argparse.Namespace) -> None:
         say(f"gate, {name}: planted copies found", f"{judged['copied']:.1%}", "reach 100 %")
 
 
+def canny(given: argparse.Namespace) -> None:
+    """Edges of a batch against scikit-image's, one by one."""
+    for row in resolve("midg.bench:edges")():
+        say(*row)
+
+
+def midg(given: argparse.Namespace) -> None:
+    """Training of MIDG's models 1 and 3 against a plain build of the same networks."""
+    widths = [int(width) for width in given.widths.split(",")]
+    for row in resolve("midg.bench:training")(widths, given.steps):
+        say(*row)
+
+
 PARTS: dict[str, Callable] = {
-    "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat}
+    "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
+    "canny": canny, "midg": midg}
 
 
 def say(what: str, figure: str, beside: str = "") -> None:
@@ -162,7 +179,7 @@ def label_ious(folder: Path) -> list[float]:
     """The IoU of label and truth for four pasted defects of every class."""
     dataset = formats.read(folder)
     bank = DefectBank.build(dataset)
-    placement, generator = Placement.learn(dataset, bank), CopyPaste(bank)
+    placement, generator = Placement.learn(bank), CopyPaste(bank)
     found = []
     for number in range(60):
         record = dataset.records[number % len(dataset)]
