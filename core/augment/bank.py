@@ -22,6 +22,7 @@ PIXELS_PER_CLASS = 30_000_000   # windows of one class together; both limits cho
 LARGEST_MARGIN_PX = 96
 SCENES = 4                      # other pictures of the group that are looked at for the same place without the defect
 PRIOR = 0.3                     # weight of USUAL_BRIGHTNESS, in squared logarithms
+SPECK_SHARE = 0.01              # of the median area of a class: what is smaller is dirt in the masks
 BOX_LIKE = 0.97                 # a "mask" that fills its box by this much says no more than the box
 
 
@@ -131,9 +132,13 @@ class DefectBank:
 
 
 def _without_specks(crops: list[Crop]) -> tuple[Crop, ...]:
-    """The crops less those too small for any label, which masks with dirt leave; a class of nothing else stays."""
-    sized = {crop.label for crop in crops if crop.mask.sum() >= SMALLEST_AREA_PX}
-    return tuple(crop for crop in crops if crop.mask.sum() >= SMALLEST_AREA_PX or crop.label not in sized)
+    """The crops less the dirt of masks: parts too small for any label, or far smaller than the class's defects are."""
+    areas: dict[str, list[int]] = {}
+    for crop in crops:
+        areas.setdefault(crop.label, []).append(int(crop.mask.sum()))
+    least = {label: min(max(SMALLEST_AREA_PX, SPECK_SHARE * np.median(found)), max(found))
+             for label, found in areas.items()}
+    return tuple(crop for crop in crops if crop.mask.sum() >= least[crop.label])
 
 
 def _chosen(dataset: Dataset, margin_px: int) -> list[tuple[Record, tuple[Instance, ...], tuple[Record, ...]]]:

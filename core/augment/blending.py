@@ -14,6 +14,7 @@ TINT = 0.3                  # how much of a difference in tint is taken for ligh
 DARKEST = 0.02              # added to grey levels before their ratio is taken
 SAME_PATTERN = 0.85         # correlation of the clean surroundings above which they are the same pattern
 OWN_COLOUR = 0.05           # change by which a pixel is the defect's own, not the material's
+GRAIN_PX, LEAST_GRAIN = 1.5, 1.5 / 255  # what is finer than this is grain; and less of it than this is none
 WIDE_FEATHER_PX = 2.0       # a rim wider than this is not let out of the mask
 RIM_WIDTHS_PX = (2, 4, 8, 16)
 SECTORS = 8
@@ -35,7 +36,7 @@ def blended(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.
     alpha = _soft(mask, feather_px)
     if twin and _shows_through(pixels, clean, mask):
         return _stained(target, pixels, clean, mask), alpha, mask > 0.5
-    return np.clip(_matched(target, pixels, clean, mask, alpha, brightness), 0, 1), alpha, mask > 0.5
+    return _matched(target, pixels, clean, mask, alpha, brightness), alpha, mask > 0.5
 
 
 def rim_px(pixels: np.ndarray, mask: np.ndarray) -> float:
@@ -97,12 +98,16 @@ def _binary(target: np.ndarray, pixels: np.ndarray, mask: np.ndarray) -> tuple[n
 
 
 def _stained(target: np.ndarray, pixels: np.ndarray, clean: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The target in the tones that the defect gave its own material, no lighter and no darker than it is anywhere."""
+    """The target in the tones that the defect gave its own material."""
     inside = mask > 0.5
-    gain = np.clip((target[inside].mean() + DARKEST) / (clean[inside].mean() + DARKEST), *GAINS)
-    lowest, highest = (np.percentile(pixels[inside], part, axis=0) * gain for part in (2, 98))
-    stained = target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5)
-    return np.clip(np.clip(stained, np.minimum(target, lowest), np.maximum(target, highest)), 0, 1)
+    gain = (target[inside].mean() + DARKEST) / (clean[inside].mean() + DARKEST)
+    return _limited(target * np.clip((pixels + 0.05) / (clean + 0.05), 0.1, 5), target, pixels[inside], gain)
+
+
+def _limited(made: np.ndarray, target: np.ndarray, defect: np.ndarray, gain: float) -> np.ndarray:
+    """No lighter and no darker than the defect is anywhere, in this light, or than the target is there."""
+    lowest, highest = np.percentile(defect, (2, 98), axis=0) * np.clip(gain, *GAINS)
+    return np.clip(np.clip(made, np.minimum(target, lowest), np.maximum(target, highest)), 0, 1)
 
 
 def _soft(mask: np.ndarray, feather_px: float) -> np.ndarray:
@@ -137,7 +142,26 @@ def _matched(target, pixels, clean, mask, alpha, brightness: float) -> np.ndarra
     power = brightness + (1 - brightness) * background
     tint = TINT + (1 - TINT) * background
     lit = (pixels + DARKEST) * np.exp(power * light + tint * (ratio - light)) - DARKEST
-    return _same_sign(lit, target, pixels, clean, min(1.0, brightness / SHADE))
+    lit = _same_sign(lit, target, pixels, clean, min(1.0, brightness / SHADE))
+    inside = mask > 0.5
+    if inside.any():
+        lit = _limited(lit, target, pixels[inside], float(np.exp(brightness * np.median(light[inside]))))
+    return np.clip(_grained(lit, target, pixels, inside, ring), 0, 1)
+
+
+def _grained(lit, target, pixels, inside: np.ndarray, ring: np.ndarray) -> np.ndarray:
+    """`lit` with the grain of the target, as far as the defect bears the grain of its own material and has less."""
+    fine, own = (image - cv2.GaussianBlur(image, (0, 0), GRAIN_PX) for image in (target, pixels))
+    here, there = (_typical(grain[ring]) for grain in (fine, own))
+    bears = min(1.0, _typical(own[inside]) / max(there, LEAST_GRAIN)) if inside.sum() >= 30 else 1.0
+    if here < LEAST_GRAIN or there >= here:
+        return lit
+    return lit + fine * (bears * float(np.sqrt(1 - (there / here) ** 2)))
+
+
+def _typical(grain: np.ndarray) -> float:
+    """A robust standard deviation, which edges leave alone."""
+    return float(np.median(np.abs(grain))) / 0.6745 if grain.size else 0.0
 
 
 def _same_sign(lit, target, pixels, clean, strength: float) -> np.ndarray:
@@ -147,8 +171,8 @@ def _same_sign(lit, target, pixels, clean, strength: float) -> np.ndarray:
     """
     made, here, defect, covered = (cv2.GaussianBlur(image.mean(axis=2), (0, 0), 2) + DARKEST
                                    for image in (np.clip(lit, 0, 1), target, pixels, clean))
-    factor = here / made
-    factor = np.where(defect < covered, np.minimum(factor, 1), np.maximum(factor, 1))
+    factor, sign = here / made, np.clip((defect - covered) / OWN_COLOUR, -1, 1)
+    factor = 1 + np.where(sign < 0, np.minimum(factor, 1) - 1, np.maximum(factor, 1) - 1) * np.abs(sign)
     return (lit + DARKEST) * factor[..., None] ** strength - DARKEST
 
 

@@ -10,8 +10,8 @@ from .bank import Crop
 REACHES_PX = (2, 1, 3)
 MOST = 3                    # from here on it is "many"
 SHORTEST_PX = 2             # a contact, and a gap between two, are at least this long on the rim
-FEWEST_CROPS = 8            # real defects of a class needed to learn its rule
-USUAL = 0.85                # share of them that must have the same number, or the class has no rule
+FEWEST_CROPS = 5            # real defects of a class needed to learn its rule
+USUAL = 0.85                # share of them that must have the same number or two in a row, or the class has no rule
 
 
 def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int = 2) -> int:
@@ -29,23 +29,29 @@ def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: in
     return min(_runs(like[outline[:, 1], outline[:, 0]]), MOST)
 
 
-def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, number: int) -> bool:
-    """Whether the defect has that number of contacts, seen at one of REACHES_PX: soft rims are wide."""
-    return any(contacts(clean, made, mask, reach) == number for reach in REACHES_PX)
+def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, usual: tuple[int, int]) -> bool:
+    """Whether the defect has a usual number of contacts, seen at one of REACHES_PX: soft rims are wide."""
+    return any(usual[0] <= contacts(clean, made, mask, reach) <= usual[1] for reach in REACHES_PX)
 
 
-def usual_contacts(crops: Sequence[Crop]) -> dict[str, int]:
-    """By class, the number of contacts that nearly all its real defects have; classes without one are left out."""
+def usual_contacts(crops: Sequence[Crop]) -> dict[str, tuple[int, int]]:
+    """By class, the fewest and most contacts of nearly all its real defects; classes without a rule are left out.
+
+    One number where that will do, else two in a row of which the lower is the more frequent.
+    """
     found: dict[str, Counter] = {}
     for crop in crops:
         found.setdefault(crop.label, Counter())[contacts(crop.clean, crop.pixels, crop.mask)] += 1
-    rules = {}
-    for label, counts in found.items():
-        number, times = counts.most_common(1)[0]
-        total = sum(counts.values())
-        if total >= FEWEST_CROPS and times >= USUAL * total and number < MOST:
-            rules[label] = number
-    return rules
+    rules = {label: _rule(counts) for label, counts in found.items()}
+    return {label: rule for label, rule in rules.items() if rule is not None}
+
+
+def _rule(counts: Counter) -> tuple[int, int] | None:
+    number, total = counts.most_common(1)[0][0], sum(counts.values())
+    if total < FEWEST_CROPS or number == MOST:
+        return None
+    ranges = ((number, number), (number, number + 1))
+    return next((usual for usual in ranges if sum(counts[n] for n in set(usual)) >= USUAL * total), None)
 
 
 def _runs(flags: np.ndarray) -> int:

@@ -12,6 +12,7 @@ from .generator import Box, Generated, Request
 
 SIZE_WEIGHT = 0.08          # what a factor of e in size costs, in units of description distance
 SHAPE_WEIGHT = 0.12         # what a factor of e in proportions costs
+STRAIN_WEIGHT = 0.5         # what a factor of e in size costs beyond GROWTH, either way
 STRETCH = 1.15              # largest ratio of the two scales of one defect
 GROWTH = 1.5                # largest scale: a defect that is magnified more is blurred
 PICKINESS = 0.025           # root mean square misfit of surroundings by which a choice gets e times less likely
@@ -59,7 +60,7 @@ class CopyPaste:
             black_and_white=fit.crop.black_and_white, brightness=self.bank.brightness[request.label],
             feather_px=max(self.settings.feather_px, fit.crop.rim_px * min(fit.scale)))
         image = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1)))
-        known = wanted is not None or fit.crop.mask_from in ("label", "twin")
+        known = wanted is not None or fit.crop.mask_from != "box"
         return Generated(image=image, alpha=torch.from_numpy(alpha), source=fit.crop.record, misfit=fit.strangeness,
                          shape=torch.from_numpy(shape) if known else None), shape
 
@@ -84,7 +85,9 @@ class CopyPaste:
         sizes = np.array([crop.size_px if k % 2 == 0 else crop.size_px[::-1]
                           for crop in crops for k in turns], float)
         ratio = np.log(size / sizes)
-        cost = (surroundings.distances(here, described)[0] + SIZE_WEIGHT * np.abs(ratio.mean(axis=1))
+        growth = np.abs(ratio.mean(axis=1))
+        cost = (surroundings.distances(here, described)[0] + SIZE_WEIGHT * growth
+                + STRAIN_WEIGHT * np.maximum(growth - np.log(GROWTH), 0)
                 + SHAPE_WEIGHT * np.abs(ratio[:, 0] - ratio[:, 1]))
         cut = np.array([surroundings.turned_sides(crop.sides, k) for crop in crops for k in turns])
         cut_off = (cut & ~np.array(sides)).any(axis=1)

@@ -12,6 +12,7 @@ from .likeness import Originals, likeness
 from .settings import GateSettings
 
 VISIBILITY_LIMITS = (1.2, 3.0)
+SEEN_PX = 400               # a smaller defect needs more contrast to be seen, by the fourth root of its area
 CALIBRATION_CROPS = 100     # training defects, evenly chosen, that the limit of visibility is learned from
 QUARTILE = 0.319            # lower quartile of the absolute value of a normal variable, in standard deviations
 
@@ -51,7 +52,7 @@ class Gate:
         figures["cover"] = float(mask.mean())
         limits = self.settings
         faint = figures["visibility"] < self.visibility and figures["contrast"] < limits.plain
-        if faint or figures["contrast"] < limits.contrast:
+        if faint or figures["contrast"] < limits.contrast * max(1, SEEN_PX / mask.sum()) ** 0.25:
             return Verdict(False, "not visible", figures)
         if figures["growth"] > limits.outgrown or figures["cover"] > limits.cover:
             return Verdict(False, "too large", figures)

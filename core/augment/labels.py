@@ -4,13 +4,14 @@ import numpy as np
 
 SMOOTHING_SIGMAS_PX = 0.5, 1.2  # usual; where grain differs all over the support (an inpainted twin, a whole box)
 OTSU_SHARE = 0.55               # of Otsu's threshold: a defect's soft rim belongs to it
-LOWEST_THRESHOLD = 12 / 255
+LOWEST_THRESHOLDS = 5 / 255, 12 / 255   # on smooth material, and on coarse
+GRAINS = 4                      # a threshold is at least so many standard deviations of the grain, within these
 SMALLEST_AREA_PX = 9
 LEAST_ALPHA = 0.74              # of the largest alpha: what is mostly the normal image is not the defect
 OFF_SHARE, NOISY = 0.15, 0.1    # so much of the support lies off the defect, and yet changed so much of the threshold
 CLOSING_PART = 12               # gaps up to about a twelfth of the extent are closed, LARGEST_CLOSING_PX at most
 LARGEST_CLOSING_PX = 10
-WHOLE = 0.6                     # share of a known shape that a clean label covers
+WHOLE = 0.75                    # share of a known shape that a clean label covers
 RAGGED = 1.4                    # and by how much its outline is longer at most
 TINY_PX = 100                   # of a shape this small, a px of soft rim is a fair part
 LEAST_CHANGE = 5 / 255          # what a known shape changes at least, at the median
@@ -29,7 +30,7 @@ def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray, shape: np
     if rows is None:
         return result
     change, alpha = signed_difference(clean[rows, columns], made[rows, columns]), alpha[rows, columns]
-    found = _visible(change, alpha)
+    found = _visible(change, alpha, _lowest(made[rows, columns]))
     if shape is not None:
         found = _completed(found, change, shape[rows, columns] & (alpha > 0.5 * alpha.max()))
     result[rows, columns] = found
@@ -57,15 +58,22 @@ def otsu(values: np.ndarray, bins: int = 256) -> float:
     return float(edges[int(between.argmax()) + 1])
 
 
-def _visible(change: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _lowest(made: np.ndarray) -> float:
+    """The least threshold for a picture of this grain."""
+    grey = cv2.cvtColor(made, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.iinfo(made.dtype).max
+    grain = float(np.median(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 1.5)))) / 0.6745
+    return float(np.clip(GRAINS * grain, *LOWEST_THRESHOLDS))
+
+
+def _visible(change: np.ndarray, alpha: np.ndarray, lowest: float) -> np.ndarray:
     """Threshold, tidy and fill. Smoothed before the magnitude is taken: grain that differs averages out."""
     support = alpha >= LEAST_ALPHA * alpha.max()
     fine, coarse = (np.abs(cv2.GaussianBlur(change, (0, 0), sigma)).max(axis=2) for sigma in SMOOTHING_SIGMAS_PX)
     threshold = otsu(fine[alpha > 0])
-    found = coarse > max(otsu(coarse[alpha > 0]), LOWEST_THRESHOLD)
+    found = coarse > max(otsu(coarse[alpha > 0]), lowest)
     off = fine[support & ~(cv2.dilate(found.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0)]
     if len(off) < OFF_SHARE * support.sum() or np.median(off) < NOISY * threshold:
-        found = fine > max(OTSU_SHARE * threshold, LOWEST_THRESHOLD)
+        found = fine > max(OTSU_SHARE * threshold, lowest)
     return _tidied(found, support)
 
 

@@ -116,7 +116,8 @@ class Maker:
         return source, tuple(Wanted(label=None) for _ in range(count))
 
     def _label(self, index: int, number: int) -> str:
-        """Classes take turns in an order drawn anew for each lap, so that all are made equally often."""
+        """Classes take turns in an order drawn anew for each lap: all are asked for about equally often, not exactly,
+        as an image with fewer defects than the most skips turns; what the gate rejects is not made up for."""
         lap, position = divmod(index * self.config.placement.per_image[1] + number, len(self.labels))
         return self.labels[rng(self.config.seed, LABEL, lap).permutation(len(self.labels))[position]]
 
@@ -136,7 +137,8 @@ class Maker:
                 mask=None if shape is None else torch.from_numpy(compose.cut(shape, window).copy())))
         with clock("label"):
             made = compose.blend(clean, generated)
-            mask = tight_mask(clean, made, generated.alpha.numpy())
+            known = None if generated.shape is None else generated.shape.numpy()
+            mask = tight_mask(clean, made, generated.alpha.numpy(), known)
             made = compose.confine(clean, made, mask)
         with clock("gate"):
             given = want.box is not None or want.point is not None

@@ -139,7 +139,7 @@ def maker_of(config: AugmentConfig, learned: Learned) -> Maker:
     return Maker(
         config=config, config_hash=_hash(shaping(config)),
         labels=learned.labels, sources=learned.sources, generator=generator, plans=learned.plans,
-        drawings=learned.drawings, placement=Placement.learn(learned.dataset, learned.bank),
+        drawings=learned.drawings, placement=Placement.learn(learned.bank),
         gate=Gate(learned.bank, config.gate, near_copy_off=generator.copies))
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..data.records import Dataset
 from . import surroundings
 from .bank import Crop, DefectBank
 from .generator import Box
 
-CANDIDATES = 240                # places looked at for one defect
+CANDIDATES = 240                # places looked at for one defect, up to four times as many in an image larger than
+CANDIDATES_PX = 640 * 640       # this
 REFINED = 12                    # the best of them are moved to where they fit best
 REFERENCES = 800                # real defects a candidate is compared with, all turns counted
 SCALE = (0.85, 1.2)             # real sizes are multiplied by a factor between these
@@ -38,8 +38,8 @@ class Placement:
     learned: dict[str, _Learned]
 
     @classmethod
-    def learn(cls, dataset: Dataset, bank: DefectBank, *, workers: int = 1) -> "Placement":
-        """Learn from a bank's crops. `dataset` and `workers` are taken for what a richer placement may need."""
+    def learn(cls, bank: DefectBank) -> "Placement":
+        """Learn from a bank's crops."""
         return cls({label: _learn(bank.of(label), bank.turns[label]) for label in bank.labels})
 
     def draw_size(self, label: str, rng: np.random.Generator, *, scale: tuple[float, float] = SCALE,
@@ -164,16 +164,17 @@ def _candidates(shape, size, sides: Sides, occupied, within, rng) -> np.ndarray:
     lowest, highest = _corner_limits(shape, size, sides)
     if (highest < lowest).any():
         return np.zeros((0, 2), int)
+    count = round(CANDIDATES * min(max(shape[0] * shape[1] / CANDIDATES_PX, 1), 4))
     if within is None:
-        places = rng.integers(lowest, highest + 1, size=(CANDIDATES, 2))
+        places = rng.integers(lowest, highest + 1, size=(count, 2))
     else:
         inside = np.flatnonzero(within)
         if not len(inside):
             return np.zeros((0, 2), int)
-        rows, columns = np.unravel_index(inside[rng.integers(len(inside), size=4 * CANDIDATES)], within.shape)
+        rows, columns = np.unravel_index(inside[rng.integers(len(inside), size=4 * count)], within.shape)
         places = np.stack([columns, rows], axis=1) - np.array(size) // 2
         places = places[((places >= lowest) & (places <= highest)).all(axis=1)]
-    return places[_free(places, size, occupied, within)][:CANDIDATES]
+    return places[_free(places, size, occupied, within)][:count]
 
 
 def _corner_limits(shape, size, sides: Sides) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ def test_a_dark_defect_is_never_a_light_spot_on_darker_material():
 def test_binary_pictures_stay_binary_and_an_island_touches_nothing():
     mask = _disc(5)
     image, alpha, shape = blended(_flat(1.0), np.where(mask[..., None] > 0, 0.02, _flat(0.98)).astype(np.float32),
-                                  _flat(1.0), mask, twin=True)
+                                  _flat(1.0), mask, twin=True, black_and_white=True)
     assert set(np.unique(image)) == {0.0, 1.0}
     assert set(np.unique(alpha)) == {0.0, 1.0}
     assert (shape == (mask > 0)).all()

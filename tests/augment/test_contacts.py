@@ -43,7 +43,7 @@ def test_contacts_of_the_board_defects(name, box, colour, number):
 def test_the_rule_is_learned_from_real_boards(shared_data):
     bank = DefectBank.build(formats.read(shared_data / "deeppcb"))
     assert usual_contacts(bank.crops) == {
-        "open": 2, "short": 2, "mousebite": 1, "spur": 1, "copper": 0, "pin-hole": 0}
+        "open": (2, 2), "short": (2, 2), "mousebite": (1, 1), "spur": (1, 1), "copper": (0, 0), "pin-hole": (0, 0)}
     gate = Gate(bank, GateSettings(contacts=True), near_copy_off=True)
     clean, made, mask = changed((30, 20, 34, 31), BRIGHT)
     assert gate.judge(clean, made, mask, "spur", (30, 22, 34, 31)).kept

@@ -17,7 +17,7 @@ from tests.augment.boards import made
 def pasted(request, tmp_path_factory):
     """(clean, made, alpha, label mask, truth, box) of many pasted defects."""
     dataset, bank = made(tmp_path_factory.mktemp("paste"), request.param, count=40)
-    placement, generator = Placement.learn(dataset, bank), CopyPaste(bank)
+    placement, generator = Placement.learn(bank), CopyPaste(bank)
     found = []
     for number in range(40):
         record = dataset.records[number % len(dataset)]

@@ -11,7 +11,7 @@ from tests.augment.boards import made
 @pytest.fixture(scope="module")
 def boards(tmp_path_factory):
     dataset, bank = made(tmp_path_factory.mktemp("placement"), count=40)
-    return dataset, bank, Placement.learn(dataset, bank)
+    return dataset, bank, Placement.learn(bank)
 
 
 def test_boxes_lie_inside_and_clear_of_the_occupied(boards):
