@@ -5,9 +5,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command  # noqa: E402
-from core.data import formats  # noqa: E402
-from core.errors import ConfigError, OutputError  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core.data import formats
+    from core.errors import ConfigError, OutputError
 
 # Options that one format's reader takes; those not given are not passed on.
 READING = ("colours", "unknown_colours", "threshold", "clean_rings", "minimum_px", "full_masks", "line_width_px",

@@ -6,9 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command  # noqa: E402
-from core.data.images import write_bytes  # noqa: E402
-from core.errors import DataError  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core.data.images import write_bytes
+    from core.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 

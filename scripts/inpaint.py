@@ -5,8 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command  # noqa: E402
-from core.registry import resolve  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core.registry import resolve
 
 EPILOG = """Engines:
   patch    material of the same picture that fits best; needs no weights, and is the best of the three that need none

@@ -8,13 +8,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
 
-from core.command import run_command  # noqa: E402
-from core.data.images import write_bytes  # noqa: E402
-from core.errors import ConfigError, OutputError  # noqa: E402
-from core.metrics import features, folders, lpips, resize  # noqa: E402
-from core.progress import Progress  # noqa: E402
+with starting():
+    import numpy as np
+
+    from core.data.images import write_bytes
+    from core.errors import ConfigError, OutputError
+    from core.metrics import features, folders, lpips, resize
+    from core.progress import Progress
 
 SHOWN_ROWS = 20
 SIGMA = 3.0

@@ -7,13 +7,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command  # noqa: E402
-from core.data import formats, images, verify  # noqa: E402
-from core.data.problems import KINDS, LEVELS, grouped, shortened  # noqa: E402
-from core.data.summary import summarise  # noqa: E402
-from core.errors import DataError, OutputError  # noqa: E402
-from core.progress import Progress  # noqa: E402
-from core.verify_page import class_rows, verdict, write_page  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core.data import formats, images, verify
+    from core.data.problems import KINDS, LEVELS, grouped, shortened
+    from core.data.summary import summarise
+    from core.errors import DataError, OutputError
+    from core.progress import Progress
+    from core.verify_page import class_rows, verdict, write_page
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core import schema  # noqa: E402
-from core.command import run_command  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
+
+with starting():
+    from core import schema
 
 
 def main() -> None:
