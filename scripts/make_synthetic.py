@@ -48,8 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
                     size=read_size(given.size) if given.size else None)
     began = time.monotonic()
     dataset = make_set(recipe, given.output, words(given.write), workers=given.workers, overwrite=given.overwrite)
-    defects = sum(len(record.instances) for record in dataset.records)
-    print(f"{len(dataset)} images ({len(dataset.good)} without a defect), {defects} defects in {given.output}, "
+    drawn = sum(len(record.instances) for record in dataset.records)
+    wanted = len(dataset.defective) * (given.defects or 0)
+    short = f" of {wanted} wanted (there was no room for more)" if drawn < wanted else ""
+    print(f"{len(dataset)} images ({len(dataset.good)} without a defect), {drawn} defects{short} in {given.output}, "
           f"{time.monotonic() - began:.0f} s")
     return 0
 

@@ -146,6 +146,14 @@ def test_the_command_makes_a_set_and_says_so(tmp_path, script, capsys):
     assert set(np.unique(images.read_image(dataset.records[0].image))) == {0, 255}
 
 
+def test_defects_that_find_no_room_are_told(tmp_path, script, capsys):
+    command = ["--kind", "fpc", "--count", "1", "--good", "0", "--size", "64", "--defects", "30", "--workers", "1"]
+    assert script.main([*command, "--output", str(tmp_path)]) == 0
+    drawn = len(formats.read(tmp_path).records[0].instances)
+    assert 0 < drawn < 30
+    assert f"{drawn} defects of 30 wanted (there was no room for more)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"count": 0}, "count: too small, got 0"), ({"seed": -1}, "seed: too small"), ({"good_share": 1.5}, "not a share")])
 def test_numbers_out_of_range_are_named(tmp_path, changes, message):
