@@ -7,9 +7,9 @@ from torch import nn
 from torchvision.models import VGG19_Weights
 
 from core.errors import CheckpointError, ConfigError, did_you_mean
+from core.weight_files import read_weights
 
 from .losses import TextureFeatures, Vgg19Features
-from .weight_files import read_weights
 
 CHOICES = ("none", "texture", "download")
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from core.errors import CheckpointError, OutputError
 from core.files import whole_file
+from core.weight_files import read_weights
 
 from .networks import LEVELS, DefectGenerator, Discriminator, EdgeGenerator
-from .weight_files import read_weights
 
 Network = EdgeGenerator | DefectGenerator | Discriminator
 EDGE_FILES = ("EdgeModel_gen.pth", "EdgeModel_dis.pth")                     # generator, discriminator

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from core.errors import CheckpointError
+from .errors import CheckpointError
 
 
 def read_weights(path: Path) -> Any:
