@@ -1,4 +1,4 @@
-"""An experiment of the earlier MIDG code taken over: runs are made of the weights in its folder."""
+"""An experiment of the earlier MIDG code taken over: runs are made of the weights in its folder, and written back."""
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from core import checkpoint
 from core import config as configs
 from core.data.images import write_bytes
 from core.ema import Average
-from core.errors import CheckpointError
+from core.errors import CheckpointError, OutputError
+from core.files import writing
 from core.runlog import Means, open_run
 
 from . import runs
 from .data import ALONE
 from .earlier import config_values, test_inputs
-from .legacy_weights import DEFECT_FILES, EDGE_FILES, load_earlier, width_of
+from .legacy_weights import DEFECT_FILES, EDGE_FILES, load_earlier, save_earlier, width_of
 from .settings import DefectConfig, EdgeConfig, GivenEdgesConfig, JointConfig, ModelConfig
 
 NAMES = {EdgeConfig: "midg-edge", GivenEdgesConfig: "midg-inpaint", DefectConfig: "midg-defect",
@@ -113,3 +114,42 @@ def trained_edges(folder: Path) -> nn.Module:
                               "predicted edges. Put the edge model's file beside it, or use --model 2 with given edges")
     network = runs.edge_generator(runs.read_config(run, EdgeConfig).network, 0)
     return runs.load_average(run, "generator", network, torch.device("cpu"))
+
+
+def adopt_all(folder: Path) -> list[str]:
+    """Runs of models 1 and 3 made of the weights in the folder; what was done, a line each. CheckpointError: none."""
+    notes = [note for model in (EdgeConfig, DefectConfig) for note in make_run(folder, model)]
+    if not notes:
+        raise CheckpointError(f"{folder}: nothing to make a run of, got no {EDGE_FILES[0]} or {DEFECT_FILES[0]} that "
+                              "has none yet. Check the folder's name")
+    return notes
+
+
+def write_earlier(folder: Path, output: Path) -> list[Path]:
+    """Write the newest averaged generators and their discriminators as the earlier code reads them; return the files.
+
+    OutputError: such a file is there already, or the networks are not of the published form.
+    """
+    written = []
+    for model in (EdgeConfig, DefectConfig):
+        run, (_, section, files) = folder / NAMES[model], PAIRS[model][0]
+        if not checkpoint.found(run):
+            continue
+        network, path = getattr(runs.read_config(run, model), section), checkpoint.found(run)[-1]
+        classes = len(runs.read_classes(run))
+        count = classes if classes > 1 else 0
+        make = runs.edge_generator if files is EDGE_FILES else runs.defect_generator
+        generator, judge = make(network, count), runs.discriminator(network.width, count)
+        step = checkpoint.load_part(path, "average/generator", generator)
+        checkpoint.load_part(path, "module/discriminator", judge)
+        for file, module in zip(files, (generator, judge)):
+            if (output / file).exists():
+                raise OutputError(f"{output / file}: is there already. Choose another folder")
+            with writing(output):
+                output.mkdir(parents=True, exist_ok=True)
+            save_earlier(output / file, module, step)
+            written.append(output / file)
+    if not written:
+        raise CheckpointError(f"{folder}: no trained {NAMES[EdgeConfig]} or {NAMES[DefectConfig]} here. Check the "
+                              "folder's name")
+    return written

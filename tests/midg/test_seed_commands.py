@@ -223,6 +223,28 @@ def test_training_goes_on_from_earlier_weights(trained, works):
     assert Path(DIR, "midg-defect", "step-00009501.pt").is_file()
 
 
+def test_weights_go_through_the_converter_and_back(trained, works, fails):
+    works("scripts/midg_weights.py", "--checkpoints", DIR)
+    out, _ = works("scripts/midg_weights.py", "--checkpoints", DIR, "--to-earlier", "back")
+    assert out.split() == [f"back/{name}" for name in (*EDGE_FILES, *DEFECT_FILES)]
+    for name in (*EDGE_FILES, *DEFECT_FILES):
+        before, after = (torch.load(Path(folder, name), weights_only=True) for folder in (DIR, "back"))
+        for part in ("generator", "discriminator"):
+            assert before.get(part, {}).keys() == after.get(part, {}).keys()
+            assert all(torch.equal(value, after[part][key]) for key, value in before.get(part, {}).items())
+        assert before.get("iteration") == after.get("iteration")
+    again = ("scripts/midg_weights.py", "--checkpoints", DIR)
+    assert f"{DIR}: nothing to make a run of" in fails(*again)
+    assert "back/EdgeModel_gen.pth: is there already" in fails(*again, "--to-earlier", "back")
+    assert "none: no trained midg-edge or midg-defect here" in fails(*again[:2], "none", "--to-earlier", "back")
+
+
+def test_networks_of_this_projects_form_are_not_written_for_the_earlier_code(made, works, fails):
+    works(*TRAIN, "--model", "1")
+    message = fails("scripts/midg_weights.py", "--checkpoints", DIR, "--to-earlier", "back")
+    assert "EdgeGenerator: cannot be written for the earlier code, got 4 input planes" in message
+
+
 @pytest.mark.parametrize("model", ["2", "4"])
 def test_models_2_and_4_take_earlier_weights_too(trained, works, model):
     edges = ("--edge", "dataset/kinds/exposed_copper/mask2/test") if model == "2" else ()
