@@ -47,7 +47,12 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = Recipe(kind=given.kind, count=given.count, seed=given.seed, good_share=given.good, options=options,
                     size=read_size(given.size) if given.size else None)
     began = time.monotonic()
-    dataset = make_set(recipe, given.output, words(given.write), workers=given.workers, overwrite=given.overwrite)
+    try:
+        dataset = make_set(recipe, given.output, words(given.write), workers=given.workers, overwrite=given.overwrite)
+    except ConfigError as error:
+        if str(error).split(":")[0] in vars(given):         # a key that stands for an option is named as it was typed
+            raise ConfigError(f"--{error}") from error
+        raise
     drawn = sum(len(record.instances) for record in dataset.records)
     wanted = len(dataset.defective) * (given.defects or 0)
     short = f" of {wanted} wanted (there was no room for more)" if drawn < wanted else ""

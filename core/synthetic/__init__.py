@@ -4,6 +4,7 @@ import inspect
 from ..errors import ConfigError, did_you_mean
 from ..seeding import rng
 from . import fpc, metal, oring, pcb
+from .checks import check_choice
 from .sample import Sample
 
 # Each has CLASSES, SIZE (width, height) and draw(rng, size, *, defects=None, ...) -> Sample.
@@ -22,11 +23,10 @@ def make(kind: str, seed: int, index: int, size: tuple[int, int] | None = None, 
 
 def check_options(kind: str, options) -> None:
     """ConfigError where there is no such kind, or it has no such option."""
-    if kind not in KINDS:
-        raise ConfigError(f"kind: no such kind, got '{kind}'. {did_you_mean(kind, KINDS)}One of {', '.join(KINDS)}")
+    check_choice("kind", kind, KINDS)
     known = [name for name, parameter in inspect.signature(KINDS[kind].draw).parameters.items()
              if parameter.kind is parameter.KEYWORD_ONLY]
     for name in options:
         if name not in known:
-            raise ConfigError(f"{kind}: no such option, got '{name}'. {did_you_mean(name, known)}"
-                              f"One of {', '.join(known)}")
+            raise ConfigError(f"{name}: not for {kind}, got {options[name]!r}. {did_you_mean(name, known)}"
+                              f"{kind} takes {', '.join(known)}")

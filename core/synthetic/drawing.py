@@ -2,17 +2,8 @@
 import cv2
 import numpy as np
 
-from ..errors import ConfigError
-
 SHIFT = 4                                    # OpenCV draws at 1/16 px
 HALF_TURN = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 10))
-
-
-def check_size(size: tuple[int, int], least_px: int) -> None:
-    """ConfigError where the picture asked for is smaller than its subject can be drawn in."""
-    width, height = size
-    if min(width, height) < least_px:
-        raise ConfigError(f"size: too small to draw in, got {width}x{height}. Give at least {least_px}x{least_px}")
 
 
 def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell_px: float, cell_y_px: float = 0) -> np.ndarray:

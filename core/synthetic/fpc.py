@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError
+from .checks import check_defects, check_size
 from .conductors import Circuit, draw_circuit
-from .drawing import check_size
 from .sample import Defect, Sample
 from .spots import draw_spot
 
@@ -27,6 +27,7 @@ COVER = 0.25                                  # from this share on a pixel count
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int | None = None) -> Sample:
     """Draw a micrograph of `size` (width, height) px with at most `defects` spots; None: 1 to 3, or more."""
     check_size(size, LEAST_PX)
+    check_defects(defects)
     if defects is None:
         defects = int(rng.choice([1, 1, 1, 2, 2, 3])) * max(round(size[0] * size[1] / 150_000), 1)
     for _ in range(CIRCUITS):
@@ -35,7 +36,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         if found or not defects:
             break
     else:
-        raise ConfigError(f"fpc: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
+        raise ConfigError(f"size: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
     clean, image = circuit.expose(circuit.colour), circuit.expose(colour)
     near = np.zeros(clean.shape[:2], np.uint8)
     for defect in found:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from core.errors import ConfigError, did_you_mean
+from core.errors import ConfigError
+from core.synthetic.checks import check_choice, check_classes, check_defects, check_size
 from core.synthetic.metal_defects import MARKS, Setting
 from core.synthetic.metal_surfaces import STYLES, Surface
 from core.synthetic.sample import Defect, Sample
@@ -46,7 +47,12 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     strong contrast, averaged over 3x3 px, before texture, blur and noise (texture.contrast_mask); for a wrinkle, the
     band of its ridges. Picture and twin are equal farther than REACH_PX + 4 px from every mask.
     """
-    _check(size, style, classes, counts, defects)
+    check_size(size, SMALLEST_PX)
+    check_defects(defects)
+    check_classes(classes, CLASSES)
+    check_classes(counts or CLASSES, CLASSES)
+    if style is not None:
+        check_choice("style", style, STYLES)
     surface = STYLES[style or str(rng.choice(list(STYLES)))](rng, size)
     tinted = style == "aluminium" if colour is None else colour
     labels = _labels(rng, defects, classes, counts, good_share)
@@ -55,7 +61,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     for label in labels:
         defect = _add(rng, scene, surface, label, drawn)
         if defect is None and (defects is not None or not drawn):
-            raise ConfigError(f"metal: no room for another defect, got {len(drawn) + 1} on {size[0]}x{size[1]} px. "
+            raise ConfigError(f"defects: no room for another, got {len(drawn) + 1} on {size[0]}x{size[1]} px. "
                               "Ask for fewer defects or a larger size")
         drawn += [defect] if defect else []
     tint = surface.tint if tinted else np.ones(3, np.float32)
@@ -165,21 +171,3 @@ def _photograph(light: np.ndarray, tint: np.ndarray, blur_sigma_px: float, noise
     seen = seen + static * noise_sigma * np.sqrt(0.4 + 1.2 * np.clip(light, 0, 1))[..., None]
     pixels = np.rint(np.clip(seen, 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(pixels, (*light.shape, 3)))
-
-
-def _check(size: tuple[int, int], style: str | None, classes: Sequence[str], counts: Mapping | None,
-           defects: int | None) -> None:
-    if min(size) < SMALLEST_PX:
-        raise ConfigError(f"metal: the picture is too small, got {size[0]}x{size[1]} px. "
-                          f"Use at least {SMALLEST_PX}x{SMALLEST_PX}")
-    if style is not None and style not in STYLES:
-        raise ConfigError(f"metal: unknown style, got {style!r}. {did_you_mean(style, STYLES)}"
-                          f"Use one of: {', '.join(STYLES)}")
-    for label in [*classes, *(counts or {})]:
-        if label not in CLASSES:
-            raise ConfigError(f"metal: unknown class, got {label!r}. {did_you_mean(label, CLASSES)}"
-                              f"Use one of: {', '.join(CLASSES)}")
-    if not classes:
-        raise ConfigError(f"metal: no class to draw, got an empty list. Use some of: {', '.join(CLASSES)}")
-    if defects is not None and defects < 0:
-        raise ConfigError(f"metal: a number of defects must be 0 or more, got {defects}. Use 0 for a good part")

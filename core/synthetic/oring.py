@@ -4,7 +4,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from core.errors import ConfigError, did_you_mean
+from core.errors import ConfigError
+from core.synthetic.checks import check_classes, check_defects, check_size
 from core.synthetic.fixed_noise import Window
 from core.synthetic.oring_defects import DRAW
 from core.synthetic.oring_scene import Change, Ring, coordinates, draw_scene, expose, make_ring, photograph, ring_place
@@ -39,7 +40,10 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     twin are equal farther than SHADOW_REACH_PX + 6 px from every mask. Dust, lint, oil and the mould's parting line
     are on both, unlabelled.
     """
-    _check(size, classes, defects, patch)
+    check_size(size, SMALLEST_PX)
+    check_classes(classes, CLASSES)
+    check_defects(defects)
+    _check_patch(patch, size)
     ring = make_ring(rng, size)
     at = rng.uniform(0, 2 * np.pi)
     jitter = rng.uniform(-0.3, 0.3, 2)
@@ -58,7 +62,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         label, tries = str(rng.choice(list(classes))), TRIES_BESIDE if optional else TRIES
         defect = _add(rng, ring, window, image, label, drawn, tries)
         if defect is None and not optional:
-            raise ConfigError(f"oring: no room for another defect, got {len(drawn) + 1} on {window[2]}x{window[3]} px. "
+            raise ConfigError(f"defects: no room for another, got {len(drawn) + 1} on {window[2]}x{window[3]} px. "
                               "Ask for fewer defects or a larger size")
         drawn += [defect] if defect else []
     return Sample(image=_grey(image), clean=_grey(clean), defects=tuple(drawn))
@@ -148,7 +152,7 @@ def _pick_place(rng: np.random.Generator, ring: Ring, window: Window, label: str
         place = ring_place(ring, rng.uniform(0, 2 * np.pi), across)
         if 0.04 * w <= place[0] - x <= 0.96 * w and 0.04 * h <= place[1] - y <= 0.96 * h:
             return place
-    raise ConfigError(f"oring: the patch shows too little of the ring, got {w}x{h} px. Use a larger patch")
+    raise ConfigError(f"patch: shows too little of the ring, got {w}x{h} px. Use a larger one")
 
 
 def _overlap(local: Window, window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -166,19 +170,8 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
     return cv2.merge([pixels] * 3)
 
 
-def _check(size: tuple[int, int], classes: Sequence[str], defects: int | None, patch: int | None) -> None:
-    if min(size) < SMALLEST_PX:
-        raise ConfigError(f"oring: the frame is too small, got {size[0]}x{size[1]} px. "
-                          f"Use at least {SMALLEST_PX}x{SMALLEST_PX}")
+def _check_patch(patch: int | None, size: tuple[int, int]) -> None:
     smallest = round(SMALLEST_PATCH * min(size))
     if patch is not None and not smallest <= patch <= min(size):
-        raise ConfigError(f"oring: the patch does not fit, got {patch} px. "
+        raise ConfigError(f"patch: does not fit, got {patch} px. "
                           f"Use {smallest} to {min(size)} px for frames of {size[0]}x{size[1]}")
-    for label in classes:
-        if label not in CLASSES:
-            raise ConfigError(f"oring: unknown class, got {label!r}. {did_you_mean(label, CLASSES)}"
-                              f"Use one of: {', '.join(CLASSES)}")
-    if not classes:
-        raise ConfigError(f"oring: no class to draw, got an empty list. Use some of: {', '.join(CLASSES)}")
-    if defects is not None and defects < 0:
-        raise ConfigError(f"oring: a number of defects must be 0 or more, got {defects}. Use 0 for a good part")

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 from .board import REACH_PX, Layout, Scene
-from .drawing import check_size
+from .checks import check_choice, check_defects, check_size
 from .faults import Faults
 from .layout import draw_plan
 from .sample import Defect, Sample
@@ -31,8 +31,8 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     style    "colour", a photograph; "binary", a black and white scan as in DeepPCB
     """
     check_size(size, LEAST_PX)
-    if style not in STYLES:
-        raise ConfigError(f"pcb: no such style, got '{style}'. {did_you_mean(style, STYLES)}One of {', '.join(STYLES)}")
+    check_choice("style", style, STYLES)
+    check_defects(defects)
     if defects is None:
         defects = int(rng.integers(1, 5 + min(size[0] * size[1] // 400_000, 8)))
     for _ in range(BOARDS):
@@ -48,7 +48,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         if found or not defects:
             break
     else:
-        raise ConfigError(f"pcb: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
+        raise ConfigError(f"size: no room for a defect, got {size[0]}x{size[1]} px. Give a larger size")
     render = scene.render if style == "colour" else scene.scan
     clean = render(scene.layout)
     image = clean.copy()

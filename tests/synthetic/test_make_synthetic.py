@@ -102,6 +102,25 @@ def test_a_killed_run_goes_on(tmp_path):
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="this system's signals end a process without asking it")
+@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_a_signal_finishes_the_picture_and_says_how_to_go_on(tmp_path, signum, workers):
+    arguments = ["--kind", "fpc", "--count", 200, "--seed", 3, "--size", "128x96", "--workers", workers, "--output"]
+    process = subprocess.Popen([sys.executable, SCRIPT, *map(str, arguments), tmp_path], stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
+    while not ((tmp_path / MANIFEST).exists() and (tmp_path / MANIFEST).read_bytes()):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signum)                      # a terminal's Ctrl-C reaches the workers too
+    _, said = process.communicate(timeout=60)
+    done = (tmp_path / MANIFEST).read_bytes().count(b"\n")
+    assert process.returncode == 128 + signum
+    assert said.endswith(f"stopped by {signum.name} with {done} of 200 images made; the same command goes on\n")
+    assert "Traceback" not in said
+    assert 0 < done < 200
+    assert len(make_set(recipe(count=done + 1), tmp_path)) == done + 1
+
+
 def test_a_folder_with_files_is_respected(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="has files in it, got notes.txt"):
@@ -126,13 +145,21 @@ def test_another_recipe_is_not_mixed_in(tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--kind", "pbc"), "Did you mean 'pcb'"),
     (("--kind", "pcb", "--size", "big"), "--size: not a size, got 'big'"),
-    (("--kind", "pcb", "--size", "40x40"), "too small to draw in, got 40x40"),
-    (("--kind", "pcb", "--write", "coko"), "Did you mean 'coco'"),
-    (("--kind", "pcb", "--patch", "64"), "pcb: no such option, got 'patch'"),
+    (("--kind", "pcb", "--size", "40x40"), "^--size: too small to draw in, got 40x40"),
+    (("--kind", "pcb", "--write", "coko"), "^--write: .* Did you mean 'coco'"),
+    (("--kind", "pcb", "--patch", "64"), "^--patch: not for pcb, got 64"),
+    (("--kind", "pcb", "--count", "0"), "^--count: too small, got 0"),
+    (("--kind", "pcb", "--seed", "-2"), "^--seed: too small, got -2"),
+    (("--kind", "pcb", "--good", "1.5"), "^--good: not a share, got 1.5"),
+    (("--kind", "pcb", "--defects", "-3"), "^--defects: less than none, got -3"),
+    (("--kind", "pcb", "--style", "binari"), "^--style: .* Did you mean 'binary'"),
+    (("--kind", "metal", "--classes", "crack,pitt"), "^--classes: .* Did you mean 'pit'"),
+    (("--kind", "oring", "--patch", "99"), "^--patch: does not fit, got 99"),
+    (("--kind", "pcb", "--workers", "0"), "^--workers: too small, got 0"),
 ])
 def test_a_mistake_is_named_and_leaves_nothing(tmp_path, script, arguments, message):
     with pytest.raises(ConfigError, match=message):
-        script.main([*arguments, "--count", "1", "--output", str(tmp_path / "out")])
+        script.main(["--count", "1", "--output", str(tmp_path / "out"), *arguments])
     assert not (tmp_path / "out").exists()
 
 

@@ -97,8 +97,8 @@ def test_recipe_of_the_small_unet():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"size": (40, 300)}, "too small, got 40x300"), ({"style": "brusht"}, "Did you mean 'brushed'"),
-    ({"classes": ["scratches"]}, "Did you mean 'scratch'"), ({"counts": {"dent": (0, 1)}}, "unknown class, got 'dent'"),
+    ({"size": (40, 300)}, "too small to draw in, got 40x300"), ({"style": "brusht"}, "Did you mean 'brushed'"),
+    ({"classes": ["scratches"]}, "Did you mean 'scratch'"), ({"counts": {"dent": (0, 1)}}, "got 'dent'"),
     ({"classes": []}, "no class"), ({"defects": -1}, "got -1"), ({"size": (64, 64), "defects": 60}, "no room")])
 def test_wrong_option_is_one_clear_line(options, message):
     with pytest.raises(ConfigError, match=message) as error:

@@ -87,7 +87,8 @@ def test_good_part_equals_its_twin_and_shares_it_with_the_bad_one():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"size": (200, 900)}, "too small, got 200x900"), ({"patch": 255}, "got 255 px"), ({"patch": 4000}, "got 4000 px"),
+    ({"size": (200, 900)}, "small to draw in, got 200x900"), ({"patch": 255}, "got 255 px"),
+    ({"patch": 4000}, "got 4000 px"),
     ({"classes": ["tears"]}, "Did you mean 'tear'"), ({"classes": []}, "no class"), ({"defects": -2}, "got -2"),
     ({"size": (256, 256), "defects": 200}, "no room")])
 def test_wrong_option_is_one_clear_line(options, message):
