@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from core.task import LoopConfig
 
 from .networks import CONTEXT, DEFECT, Shape
-from .sampler_settings import ScheduleConfig
+from .sampler_settings import SamplerConfig, ScheduleConfig
 
 
 class Section(BaseModel):
@@ -120,3 +120,28 @@ class DefectConfig(ModelConfig):
     """Config of model 6, crg-defect."""
     network: NetworkConfig = like(DEFECT)
     data: DefectDataConfig = DefectDataConfig()
+
+
+class SourceConfig(Section):
+    """Where a trained model is: a run of this project, or a file of weights together with the network's shape."""
+    run: Path | None = Field(None, description="run, or the experiment that holds it")
+    weights: Path | None = Field(None, description="state dict (.pt) of guided diffusion's form")
+    network: NetworkConfig
+
+    @model_validator(mode="after")
+    def one_of_them(self) -> "SourceConfig":
+        if (self.run is None) == (self.weights is None):
+            raise ValueError("give one of run and weights")
+        return self
+
+
+class PaintConfig(Section):
+    """One run of the sampler over a folder of images and points."""
+    images: Path = Field(description="folder of defect-free images with a text file each: `class x y` a line, 0..1")
+    classes: Path | None = Field(None, description="JSON file of class names and their numbers; null: the model's own")
+    output: Path = Path("images")
+    seed: int = Field(0, ge=0, description="every line of every image has noise of its own, from this and its place")
+    batch_size: int = Field(1, ge=1, description="lines at a time; does not change the images, but for rounding")
+    context: SourceConfig = Field(description="model 5, or weights like checkpoint-256-defect-free.pt")
+    defect: SourceConfig = Field(description="model 6, or weights like checkpoint-64-defect.pt")
+    sampler: SamplerConfig = SamplerConfig()
