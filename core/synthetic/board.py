@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 
 from .drawing import blurred, fill, slope, smooth_noise, stroke, turned
-from .layout import COARSE, GROUND, Plan
+from .layout import COARSE
 from .looks import Look, draw_look
+from .plan import GROUND, Plan
 from .solder import Solder, solder_patch
 
 REACH_PX = 8                                  # no change of the layout is seen further away than this
