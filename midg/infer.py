@@ -25,6 +25,7 @@ from core.seeding import rng
 from . import runs
 from .data import cut
 from .edges import canny, grey_of, merged_edges, with_drawing
+from .lines import drawn_edges
 from .networks import DefectGenerator, EdgeGenerator, defect_input, edge_input
 from .settings import DataConfig, DefectConfig, DefectNetworkConfig, EdgeConfig, EdgeNetworkConfig, GivenEdgesConfig
 
@@ -159,8 +160,9 @@ class Painter:
             raise ConfigError("edges: this experiment has no model 1 to draw them, got midg-inpaint alone. Give a "
                               "drawn shape or edges, or train midg-edge and midg-defect")
         mask_channel = self.parts[0][0].mask_channel
-        return self._run(self.edge, edge_input(grey_of(image), outside, mask, noise, mask_channel=mask_channel),
-                         label=number).sigmoid()
+        logits = self._run(self.edge, edge_input(grey_of(image), outside, mask, noise, mask_channel=mask_channel),
+                           label=number)
+        return drawn_edges(logits, mask, self.parts[0][0].line_threshold)
 
     def _colours(self, image: Tensor, edges: Tensor, mask: Tensor, noise: Tensor, number: Tensor | None,
                  ) -> tuple[Tensor, Tensor | None]:

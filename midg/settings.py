@@ -68,6 +68,8 @@ class EdgeNetworkConfig(Section):
     """Section `network` of the edge model."""
     width: int = Field(64, ge=1, description="channels of the first level; the published networks have 64")
     mask_channel: bool = Field(True, description="the mask is a plane of the input; false for earlier weights")
+    line_threshold: float | None = Field(0.5, gt=0, lt=1, description="edges in use are lines of 1 px, as Canny's, "
+                                         "where the map is highest and reaches this; null: the soft map, as published")
 
 
 class DefectNetworkConfig(Section):
@@ -96,7 +98,7 @@ class EdgeLossConfig(GanConfig):
     edges: float = Field(1.0, ge=0, description="in-mask edge loss; 0: none, as published")
     edges_kind: Literal["dice", "bce"] = "dice"
     tolerance_px: int = Field(1, ge=0, description="an edge this near to a true one is not wrong")
-    threshold: float = Field(0.5, gt=0, lt=1, description="above it the map counts as an edge, in figures and sheets")
+    threshold: float = Field(0.5, gt=0, lt=1, description="above it a soft map counts as an edge, in figures")
 
 
 class DefectLossConfig(GanConfig):

@@ -12,6 +12,7 @@ from core.metrics.edges import NONE, edge_counts
 from core.metrics.image import l1, psnr, ssim
 from core.visualise import grid, overlay
 
+from .lines import drawn_edges
 from .maps import Maps, edge_map, painted, to_maps
 
 BATCH = 8
@@ -27,25 +28,28 @@ def batches(task) -> list[Maps]:
 
 def evaluate_edges(task, generator, folder: Path) -> dict[str, float]:
     """In-mask precision and recall at 0 and 2 px of what `generator` draws on the held-out windows, and a sheet."""
-    threshold = getattr(task.config, "edge_loss", task.config.loss).threshold
+    config = task.config
+    network = getattr(config, "edge_network", config.network)
+    threshold = getattr(config, "edge_loss", config.loss).threshold
     counts, rows = dict.fromkeys(TOLERANCES_PX, NONE), []
     for maps in batches(task):
-        drawn = edge_map(generator, maps, task.label(maps)).float().sigmoid()
+        logits = edge_map(generator, maps, task.label(maps))
+        drawn = drawn_edges(logits, maps.mask, network.line_threshold)
         for tolerance in TOLERANCES_PX:
             counts[tolerance] += edge_counts(drawn, maps.edges, maps.mask, tolerance_px=tolerance, threshold=threshold)
-        rows += [edge_row(maps, drawn, number, threshold) for number in range(len(drawn))]
-    write_sheet(folder, rows[:task.config.sheet.shown], ("image", "input", "true edges", "drawn", "result"))
+        rows += [edge_row(maps, logits.sigmoid(), drawn, number) for number in range(len(drawn))]
+    write_sheet(folder, rows[:config.sheet.shown], ("image", "input", "true edges", "raw", "result"))
     return {f"edge_{name}_{tolerance}px": getattr(counts[tolerance], name)
             for tolerance in TOLERANCES_PX for name in ("precision", "recall")}
 
 
-def edge_row(maps: Maps, drawn: Tensor, number: int, threshold: float) -> list[np.ndarray]:
+def edge_row(maps: Maps, soft: Tensor, drawn: Tensor, number: int) -> list[np.ndarray]:
     mask, noise = maps.mask[number], maps.noise[number]
     seen = maps.grey[number] * (1 - mask) + noise * mask
     result = drawn[number] * mask + maps.background_edges[number] * (1 - mask)
     box = mask[0].bool().cpu().numpy()
     return [overlay(pixels(maps.image[number]), [box], fill=0), pixels(seen), pixels(maps.edges[number]),
-            pixels(drawn[number]), pixels((result > threshold).float())]
+            pixels(soft[number]), pixels(result)]
 
 
 def evaluate_defects(task, generator, folder: Path) -> dict[str, float]:

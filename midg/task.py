@@ -22,6 +22,7 @@ from .apply import AppliedToFiles
 from .data import chosen_classes, held_out, read_dataset, read_scenes
 from .edges import grey_of
 from .features import feature_extractor
+from .lines import drawn_edges
 from .losses import (
     discriminator_loss,
     edge_loss,
@@ -247,6 +248,7 @@ class DefectTask(GivenEdgesTask):
             raise ConfigError(f"{edge_run}: has learnt other classes, got {', '.join(runs.read_classes(edge_run))} "
                               f"where these data have {', '.join(self.classes)}. Train midg-edge on the same data")
         super().build()
+        self.line_threshold = edge_config.network.line_threshold
         network = runs.edge_generator(edge_config.network, self.class_count)
         self.modules["edge_generator"] = runs.load_average(edge_run, "generator", network, self.device)
 
@@ -259,12 +261,16 @@ class DefectTask(GivenEdgesTask):
     @torch.no_grad()
     def edges_in_use(self, maps: Maps) -> Tensor:
         """Model 1's edges inside the mask, the background's outside."""
-        predicted = edge_map(self.modules["edge_generator"], maps, self.label(maps)).sigmoid()
-        return merge_edges(predicted, maps.background_edges, maps.mask)
+        return self.drawn(self.modules["edge_generator"], maps)
 
+    def drawn(self, generator: EdgeGenerator, maps: Maps) -> Tensor:
+        drawn = drawn_edges(edge_map(generator, maps, self.label(maps)), maps.mask, self.line_threshold)
+        return merge_edges(drawn, maps.background_edges, maps.mask)
+
+    @torch.no_grad()
     def edges_for(self, maps: Maps) -> Tensor:
         given = (maps.chance < self.config.given_share)[:, None, None, None]
-        return torch.where(given, maps.edges, self.edges_in_use(maps))
+        return torch.where(given, maps.edges, self.drawn(self.modules["edge_generator"], maps))
 
 
 class JointTask(DefectTask):
@@ -277,6 +283,11 @@ class JointTask(DefectTask):
         self.add_pair(runs.edge_generator(config.edge_network, self.class_count), config.edge_network.width, "edge_")
         self.add_pair(runs.defect_generator(config.network, self.class_count), config.network.width, "defect_")
         self.add_features()
+        self.line_threshold = config.edge_network.line_threshold
+
+    @torch.no_grad()
+    def edges_in_use(self, maps: Maps) -> Tensor:
+        return self.drawn(self.average("edge_generator"), maps)
 
     def gan_config(self, prefix: str) -> GanConfig:
         return self.config.edge_loss if prefix == "edge_" else self.config.loss
@@ -287,8 +298,7 @@ class JointTask(DefectTask):
         label, config = self.label(maps), self.config
         losses, pair = edge_losses(self.modules["edge_generator"], judge, maps, label, config.edge_loss)
         if config.joint:
-            predicted = edge_map(self.modules["edge_generator"], maps, label).sigmoid()
-            edges = merge_edges(predicted, maps.background_edges, maps.mask)
+            edges = self.drawn(self.modules["edge_generator"], maps)
             through, _ = defect_losses(self.modules["defect_generator"], self.modules["defect_discriminator"],
                                        self.features, maps, edges, label, config.loss)
             losses["joint"] = config.joint * sum(through.values())
