@@ -1,6 +1,7 @@
 """Every command and every Python line of the README runs, on tiny data."""
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
+TINY = shlex.split("--device cpu --set loop.steps=2 --set network.width=4 --set loop.workers=0 --set sheet.samples=2")
+EARLIER = "checkpoints/exposed_copper"         # a folder of the published MIDG, as its commands name it
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("python ")]
 
 
 def shrunk(command: str) -> list[str]:
-    """The command with small numbers of images."""
+    """The command with small numbers of images, small networks and few steps."""
     words = shlex.split(command)
+    if words[1] == "train.py":
+        words += TINY
     for number, word in enumerate(words):
         if word == "--count":
             words[number + 1] = str(min(int(words[number + 1]), 6))
@@ -31,11 +36,27 @@ def shrunk(command: str) -> list[str]:
 def place(tmp_path_factory) -> Path:
     """A copy of the checkout's commands, with the made set that the README starts from."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("core", "scripts", "configs", "tests", "train.py", "test.py"):
+    for name in ("core", "midg", "scripts", "configs", "tests", "train.py", "test.py"):
         (folder / name).symlink_to(ROOT / name)
     made = next(command for command in COMMANDS if "make_synthetic.py --kind pcb" in command)
     run([*shrunk(made), "--size", "160x160", "--defects", "2"], folder)
+    earlier_experiment(folder)
     return folder
+
+
+def earlier_experiment(folder: Path) -> None:
+    """Made samples in the published MIDG's folders, with a config.yml of its kind."""
+    made = "scripts/make_synthetic.py --kind fpc --count 3 --size 96x96 --write midg --output dataset"
+    run([sys.executable, *shlex.split(made)], folder)
+    kind = folder / "dataset" / "kinds" / "exposed_copper"
+    lists = []
+    for key, role in (("FLIST", "images"), ("MASK_FLIST", "mask"), ("INPAINTING_FLIST", "inpaint")):
+        shutil.copytree(kind / role / "train", kind / role / "test")
+        lists += [f"{split.upper()}_{key}: ./dataset/kinds/exposed_copper/{role}/{split}/{split}.flist\n"
+                  for split in ("train", "test")]
+    (folder / EARLIER).mkdir(parents=True)
+    config = "MODE: 1\nINPUT_SIZE: 96\nMAX_ITERS: 2\nBATCH_SIZE: 2\n" + "".join(lists)
+    (folder / EARLIER / "config.yml").write_text(config)
 
 
 def run(words: list[str], folder: Path) -> None:
