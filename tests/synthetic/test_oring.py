@@ -1,36 +1,14 @@
-"""Made o-rings: repeatable, patches that are pieces of the frame, equal to their twin away from the defects."""
+"""Made o-rings: patches that are pieces of the frame, equal to their twin away from the defects."""
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from core.errors import ConfigError
 from core.seeding import rng
 from core.synthetic import oring
+from tests.synthetic.twins import assert_true_twin
 
 SMALL = (640, 560)
 REACH_PX = oring.SHADOW_REACH_PX + 6
-
-
-def assert_true_twin(sample):
-    changed = (sample.image != sample.clean).any(axis=2)
-    assert changed.any()
-    masks = np.any([defect.mask for defect in sample.defects], axis=0)
-    near = ndimage.binary_dilation(masks, np.ones((3, 3), bool), iterations=REACH_PX)
-    assert not (changed & ~near).any()
-
-
-def same(a, b):
-    return (np.array_equal(a.image, b.image) and np.array_equal(a.clean, b.clean)
-            and [d.label for d in a.defects] == [d.label for d in b.defects]
-            and all(np.array_equal(p.mask, q.mask) for p, q in zip(a.defects, b.defects)))
-
-
-def test_picture_depends_on_seed_and_number_only():
-    in_order = [oring.draw(rng(3, i), SMALL) for i in range(3)]
-    for i in (2, 0, 1):
-        assert same(oring.draw(rng(3, i), SMALL), in_order[i])
-    assert same(oring.draw(rng(3, 1), patch=320), oring.draw(rng(3, 1), patch=320))
-    assert not np.array_equal(in_order[0].image, in_order[1].image)
 
 
 def test_full_frame():
@@ -38,7 +16,7 @@ def test_full_frame():
     assert sample.image.shape == (2048, 2448, 3)
     assert np.ptp(sample.image.astype(int), axis=2).max() == 0
     assert len(sample.defects) == 4
-    assert_true_twin(sample)
+    assert_true_twin(sample, REACH_PX)
 
 
 @pytest.mark.parametrize("label", oring.CLASSES)
@@ -49,7 +27,7 @@ def test_every_defect_is_there_to_be_seen(label, size, patch):
         shape = (size[1], size[0]) if patch is None else (patch, patch)
         assert sample.image.shape == (*shape, 3)
         assert sample.image.dtype == np.uint8
-        assert_true_twin(sample)
+        assert_true_twin(sample, REACH_PX)
         defect, = sample.defects
         difference = np.abs(sample.image.astype(int) - sample.clean).max(axis=2)
         assert defect.label == label

@@ -1,13 +1,12 @@
-"""Made circuit boards: the same board again, the six defects where their masks say, and nothing changed elsewhere."""
+"""Made circuit boards: the six defects where their masks say, and nothing changed elsewhere."""
 import cv2
 import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from core.seeding import rng
 from core.synthetic import make
 from core.synthetic.board import REACH_PX
-from core.synthetic.pcb import CLASSES, draw
+from core.synthetic.pcb import CLASSES
 
 COUNT = 40
 
@@ -15,14 +14,6 @@ COUNT = 40
 @pytest.fixture(scope="module")
 def samples():
     return [make("pcb", 11, index) for index in range(COUNT)]
-
-
-def test_a_picture_depends_on_seed_and_index_alone(samples):
-    for index in (17, 3):
-        again = make("pcb", 11, index)
-        assert (again.image == samples[index].image).all()
-        assert (again.index_mask(CLASSES) == samples[index].index_mask(CLASSES)).all()
-    assert (make("pcb", 12, 3).image != samples[3].image).any()
 
 
 def test_picture_and_twin_differ_at_the_defects_alone(samples):
@@ -87,19 +78,6 @@ def test_bites_and_gaps_take_copper_away_and_the_others_add_it():
                 assert before.mean() < 0.3 < 0.7 < after.mean()
             seen.add(defect.label)
     assert seen == set(CLASSES)
-
-
-def test_good_boards_have_no_defect():
-    sample = make("pcb", 1, 0, defects=0)
-    assert sample.defects == ()
-    assert (sample.image == sample.clean).all()
-
-
-def test_odd_and_oblong_sizes():
-    for size in ((257, 191), (97, 300), (640, 480)):
-        sample = draw(rng(2, 1), size)
-        assert sample.image.shape == (size[1], size[0], 3)
-        assert all(defect.mask.shape == size[::-1] for defect in sample.defects)
 
 
 def test_wrong_wishes_are_named():
