@@ -100,6 +100,11 @@ class EdgeLossConfig(GanConfig):
     tolerance_px: int = Field(1, ge=0, description="an edge this near to a true one is not wrong")
     threshold: float = Field(0.5, gt=0, lt=1, description="above it a soft map counts as an edge, in figures")
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is a discriminator."""
+        return self.adversarial > 0 or self.feature_matching > 0
+
 
 class DefectLossConfig(GanConfig):
     """Section `loss` of the defect models: weights."""
@@ -109,6 +114,11 @@ class DefectLossConfig(GanConfig):
     style: float = Field(DEFAULT_WEIGHTS["style"], ge=0)
     features: str = Field("texture", description="none, texture (no weights needed), download, or a file of VGG19")
     legacy_l1: bool = Field(False, description="reproduction: scaled by the batch's mean mask")
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there is a discriminator."""
+        return self.adversarial > 0
 
 
 class OptimizerConfig(Section):

@@ -85,15 +85,16 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
         raise NotImplementedError
 
     def add_pair(self, generator: nn.Module, width: int, prefix: str = "") -> None:
-        """A generator with its average and its discriminator, and their phases."""
-        config, judge = self.config, runs.discriminator(width, self.class_count)
-        names = (f"{prefix}generator", f"{prefix}discriminator")
-        for name, module in zip(names, (generator, judge)):
-            self.modules[name] = module.to(self.device, memory_format=torch.channels_last)
-        self.averages[names[0]] = Average(generator, config.ema.half_life_steps)
-        rate = config.optimizer.learning_rate
-        self.phases += (phase(names[0], generator, rate, config.optimizer),
-                        phase(names[1], judge, rate * config.optimizer.discriminator_factor, config.optimizer))
+        """A generator with its average, and its discriminator, if a loss asks for one, with their phases."""
+        name, optimizer = f"{prefix}generator", self.config.optimizer
+        self.modules[name] = generator.to(self.device, memory_format=torch.channels_last)
+        self.averages[name] = Average(generator, self.config.ema.half_life_steps)
+        self.phases += (phase(name, generator, optimizer.learning_rate, optimizer),)
+        if self.gan_config(prefix).is_judged:
+            judge = runs.discriminator(width, self.class_count).to(self.device, memory_format=torch.channels_last)
+            name = f"{prefix}discriminator"
+            self.modules[name] = judge
+            self.phases += (phase(name, judge, optimizer.learning_rate * optimizer.discriminator_factor, optimizer),)
 
     @property
     def class_count(self) -> int:
@@ -108,9 +109,10 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
         maps = to_maps(batch)
         prefix, _, kind = name.rpartition("_")
         prefix += "_" if prefix else ""
-        judge = self.modules[f"{prefix}discriminator"]
+        judge = self.modules.get(f"{prefix}discriminator")
         if kind == "generator":
-            losses, self.made[prefix] = self.generator_losses(prefix, maps, judge)
+            losses, pair = self.generator_losses(prefix, maps, judge)
+            self.made = {**self.made, prefix: pair} if judge is not None else self.made
             return losses
         real, made = self.made.pop(prefix)
         return judge_losses(judge, real, made, self.label(maps), self.gan_config(prefix))
@@ -118,7 +120,7 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
     def gan_config(self, prefix: str) -> GanConfig:
         return self.config.loss
 
-    def generator_losses(self, prefix: str, maps: Maps, judge: Discriminator) -> tuple[dict[str, Tensor],
+    def generator_losses(self, prefix: str, maps: Maps, judge: Discriminator | None) -> tuple[dict[str, Tensor],
                                                                                        tuple[Tensor, Tensor]]:
         """The generator's losses, and what the discriminator is to tell apart: real and made."""
         raise NotImplementedError
@@ -166,7 +168,7 @@ class EdgeTask(MidgTask):
         return sheets.evaluate_edges(self, self.average("generator"), folder)
 
 
-def edge_losses(generator: EdgeGenerator, judge: Discriminator, maps: Maps, label: Tensor | None,
+def edge_losses(generator: EdgeGenerator, judge: Discriminator | None, maps: Maps, label: Tensor | None,
                 config: EdgeLossConfig) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
     logits = edge_map(generator, maps, label)
     predicted = logits.sigmoid()
@@ -175,7 +177,7 @@ def edge_losses(generator: EdgeGenerator, judge: Discriminator, maps: Maps, labe
     grey = grey_of(maps.image)
     real, made = edge_judged(grey, maps.edges, maps.mask), edge_judged(grey, predicted, maps.mask)
     losses = {}
-    if config.adversarial or config.feature_matching:
+    if judge is not None:
         with torch.no_grad():
             target = judge(real, label)
         seen = judge(made, label)
@@ -219,14 +221,14 @@ class GivenEdgesTask(MidgTask):
         return sheets.evaluate_defects(self, self.average("generator"), folder)
 
 
-def defect_losses(generator: DefectGenerator, judge: Discriminator, features: nn.Module | None, maps: Maps,
+def defect_losses(generator: DefectGenerator, judge: Discriminator | None, features: nn.Module | None, maps: Maps,
                   edges: Tensor, label: Tensor | None, config: DefectLossConfig,
                   ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
     made = painted(generator, maps, edges, label)
     if config.judged == "pasted":
         made = paste(made, maps.image, maps.mask)
     losses = {"l1": config.l1 * masked_l1(made, maps.image, maps.mask, legacy=config.legacy_l1)}
-    if config.adversarial:
+    if judge is not None:
         losses["adversarial"] = config.adversarial * generator_loss(config.gan, judge(made, label)[-1])
     if features is not None:
         perceptual, style = perceptual_and_style(features, made, maps.image, maps.mask)
@@ -299,7 +301,7 @@ class JointTask(DefectTask):
         losses, pair = edge_losses(self.modules["edge_generator"], judge, maps, label, config.edge_loss)
         if config.joint:
             edges = self.drawn(self.modules["edge_generator"], maps)
-            through, _ = defect_losses(self.modules["defect_generator"], self.modules["defect_discriminator"],
+            through, _ = defect_losses(self.modules["defect_generator"], self.modules.get("defect_discriminator"),
                                        self.features, maps, edges, label, config.loss)
             losses["joint"] = config.joint * sum(through.values())
         return losses, pair
