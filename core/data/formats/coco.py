@@ -116,10 +116,7 @@ def _add(image: Path, entry: dict, annotations: list[dict], labels: dict, file: 
     if size is None:
         return
     told = entry.get("width", size[0]), entry.get("height", size[1])
-    if told != size:
-        turned = "is the image turned by its EXIF orientation? " if told == size[::-1] else ""
-        reading.problem(file, f"another size than the image, got {told[0]}x{told[1]} for {image.name} of "
-                              f"{size[0]}x{size[1]}: {turned}Label the image as it is")
+    if not reading.told_size(told, size, file, image):
         return
     instances = [read_defect(annotation, labels, size, _place(file, annotation), reading) for annotation in annotations]
     clean = reading.root / entry["clean"] if entry.get("clean") else None

@@ -93,10 +93,7 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
     if size is None:
         return
     told = document.get("imageWidth") or size[0], document.get("imageHeight") or size[1]
-    if told != size:
-        turned = "is the image turned by its EXIF orientation? " if told == size[::-1] else ""
-        reading.problem(path, f"another size than the image, got {told[0]}x{told[1]} for {image.name} of "
-                              f"{size[0]}x{size[1]}: {turned}Label the image as it is")
+    if not reading.told_size(told, size, path, image):
         return
     flags = document.get("flags") or {}
     put_aside = next((name for name in ("ignore", "rework") if flags.get(name)), None)

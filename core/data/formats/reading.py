@@ -115,6 +115,14 @@ class Reading:
                                f"{size[0]}x{size[1]}. Export it at the image's size")
         return own == size
 
+    def told_size(self, told: tuple[int, int], size: tuple[int, int], where: object, image: Path) -> bool:
+        """Whether the size that a label file tells is the image's; a problem with both where not."""
+        if told != size:
+            turned = "is the image turned by its EXIF orientation? " if told == size[::-1] else ""
+            self.problem(where, f"another size than the image, got {told[0]}x{told[1]} for {image.name} of "
+                                f"{size[0]}x{size[1]}: {turned}Label the image as it is")
+        return told == size
+
     def known(self, label: str, where: object) -> bool:
         """Whether a label may be used; a problem that names the nearest class where not."""
         if self.allowed is None or label in self.allowed:

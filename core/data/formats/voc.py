@@ -102,12 +102,8 @@ def _instances(document: ElementTree.Element, size: tuple[int, int], path: Path,
 def _size_agrees(document: ElementTree.Element, size: tuple[int, int], path: Path, image: Path, reading: Reading,
                  ) -> bool:
     told = tuple(document.findtext(f"size/{name}", "").strip() for name in ("width", "height"))
-    if not all(text.isdigit() and int(text) for text in told) or tuple(map(int, told)) == size:
-        return True
-    turned = "is the image turned by its EXIF orientation? " if tuple(map(int, told)) == size[::-1] else ""
-    reading.problem(path, f"another size than the image, got {told[0]}x{told[1]} for {image.name} of "
-                          f"{size[0]}x{size[1]}: {turned}Label the image as it is")
-    return False
+    known = all(text.isdigit() and int(text) for text in told)
+    return not known or reading.told_size(tuple(map(int, told)), size, path, image)
 
 
 def _key(path: Path, base: Path, document: ElementTree.Element, pictures: dict[str, Path]) -> str:
