@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 from skimage.measure import label
-from toy_denoisers import Toys, bump, wave
 
 from crg.diffusion import Schedule
 from crg.guidance import agreement, background, beta_at, blurred, connected, difference_mask, update_mask
 from crg.sampler_settings import GuidanceConfig, MaskConfig
+from tests.crg.toy_denoisers import Toys, bump, wave
 
 CLEAN = torch.zeros(1, 3, 64, 64)
 SPOT = torch.zeros(64, 64)

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_denoisers import CORNER, Toys, job, wave
 
 from core.errors import DefectForgeError
 from crg.sampler import Painted, Sampler, prediction_nodes
 from crg.sampler_settings import GuidanceConfig, MaskConfig, SamplerConfig, WalkConfig
+from tests.crg.toy_denoisers import CORNER, Toys, job, wave
 
 GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "crg_toy.npz"
 TRACE = """

@@ -1,6 +1,5 @@
 """CRG's U-Nets: published sizes, the golden outputs of the earlier code, options against float32."""
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 
 from crg.networks import CONTEXT, DEFECT, Attention, Shape, UNet, wave_features
 
-GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "crg_networks.npz"
 TOLERANCE = 1e-4        # of the reference's standard deviation
 SMALL = Shape(size_px=32, width=32, multipliers=(1, 2), attention_px=(16,), head_channels=16, classes=3)
 
@@ -39,14 +37,6 @@ def made(shape: Shape, prefix: str) -> UNet:
         network = UNet(shape)
     network.load_state_dict(golden_state(network, prefix), assign=True)
     return network.eval()
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    if not GOLDEN.is_file():
-        pytest.skip("the golden outputs (../shared/golden) are not beside this checkout")
-    with np.load(GOLDEN) as stored:
-        return dict(stored)
 
 
 @pytest.mark.parametrize(("shape", "parameters", "tensors"), [(CONTEXT, 151_561_990, 538), (DEFECT, 25_120_966, 387)])

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from earlier_files import PCB_GEN, TRAIN_64, TRAIN_256
 
 from core.config import load
 from core.errors import CheckpointError, ConfigError
@@ -12,6 +11,7 @@ from crg.legacy_weights import describe, load_earlier, save_earlier
 from crg.networks import CONTEXT, DEFECT, Shape, UNet
 from crg.sampler_settings import SamplerConfig
 from crg.settings import ContextConfig, DefectConfig, PaintConfig
+from tests.crg.earlier_files import PCB_GEN, TRAIN_64, TRAIN_256
 
 SMALL = Shape(size_px=32, width=32, multipliers=(1, 2), attention_px=(16,), head_channels=16, classes=3)
 
