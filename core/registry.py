@@ -40,6 +40,8 @@ MODELS = table(
     Model(3, "midg-defect", "a defect from the edges that model 1 predicts", "midg.task:DefectTask",
           "configs/midg-defect.yaml"),
     Model(4, "midg-joint", "models 1 and 3 at once", "midg.task:JointTask", "configs/midg-joint.yaml"),
+    Model(7, "segment", "the class of every pixel, on images of any size", "segment.task:SegmentTask",
+          "configs/segment.yaml"),
 )
 
 OWN_MODEL = "--model package.module:Class"

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from core.errors import ConfigError
 
 from .networks import Compact, FlexUNet, SmallUNet
-from .settings import CompactConfig, NetworkConfig, SmallUNetConfig, SmpConfig
+from .settings import CompactConfig, LossConfig, NetworkConfig, SmallUNetConfig, SmpConfig
 
 SMP = "segmentation_models_pytorch"
 SMP_STRIDE = 32
@@ -25,6 +25,11 @@ def build(config: NetworkConfig, outputs: int, channels: int) -> nn.Module:
     if isinstance(config, SmpConfig):
         return _library_network(config, outputs, channels)
     return FlexUNet(outputs, channels, **config.model_dump(exclude={"name"}))
+
+
+def output_count(loss: LossConfig, classes: int) -> int:
+    """Outputs of the network: one with bce, else one a class and one for the background."""
+    return 1 if loss.name.startswith("bce") else classes + 1
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.task import LoopConfig
+from core.watch import WatchConfig
 
 ACTIVATIONS = ("relu", "mish", "elu", "silu", "gelu", "tanh", "leaky_relu")
 
@@ -159,4 +160,6 @@ class SegmentConfig(Section):
     optim: OptimConfig = OptimConfig()
     infer: InferConfig = InferConfig()
     loop: LoopConfig
+    watch: WatchConfig | None = Field(
+        WatchConfig(metric="miou_defects"), description="the figure that keeps the best weights and may end training")
     panels: int = Field(4, ge=0, description="images shown at each evaluation: image, truth, prediction, error")

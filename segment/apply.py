@@ -1,0 +1,163 @@
+"""A trained segmenter on image files: index masks, overlays, and every found part as COCO and as a row of a table."""
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from core import checkpoint
+from core import config as configs
+from core.data import formats
+from core.data.images import encode_png, is_image, read_image, write_bytes
+from core.data.records import Dataset, Record
+from core.data.shapes import crop_instance
+from core.errors import CheckpointError, ConfigError, DataError
+from core.files import writing
+from core.progress import Progress
+from core.visualise import encode_jpeg, shown, white_point
+
+from . import models
+from .evaluate import write_csv
+from .infer import ArrayRows, labels_of, predict
+from .panels import palette, tinted
+from .settings import SegmentConfig
+
+CLASSES = "classes.json"
+HEAD = ("image", "class", "area_px", "x1", "y1", "x2", "y2", "confidence")
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network at work: labels of whole images."""
+    network: nn.Module
+    classes: tuple[str, ...]
+    config: SegmentConfig
+
+    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels [H, W, 3] -> labels uint8 [H, W] and the probability of each in 255ths, uint8 [H, W]."""
+        labels, sure = np.zeros(pixels.shape[:2], np.uint8), np.zeros(pixels.shape[:2], np.uint8)
+        for top, band in predict(self.network, ArrayRows(pixels), self.config.infer, self.config.data.channels):
+            rows = slice(top, top + band.shape[1])
+            labels[rows] = labels_of(band, self.config.infer.threshold)
+            likeliest = torch.maximum(band[0], 1 - band[0]) if len(band) == 1 else band.amax(0)
+            sure[rows] = likeliest.mul(255).round().byte().numpy()
+        return without_small(labels, self.config.infer.minimum_px), sure
+
+
+def load(run: Path, overrides: Sequence[str], device: torch.device) -> Segmenter:
+    """The segmenter of a run with its best weights, or its newest; averaged ones where there are some."""
+    config = configs.load(SegmentConfig, run / "config.yaml", overrides)
+    classes = read_classes(run)
+    network = models.build(config.network, models.output_count(config.loss, len(classes)), config.data.channels)
+    best, paths = checkpoint.best_path(run), checkpoint.found(run)
+    if not best.is_file() and not paths:
+        raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
+    kept = "module" if config.optim.ema_half_life_steps is None else "average"
+    checkpoint.load_part(best if best.is_file() else paths[-1], f"{kept}/network", network)
+    return Segmenter(network.eval().to(device, memory_format=torch.channels_last), classes, config)
+
+
+def read_classes(run: Path) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads((run / CLASSES).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run / CLASSES}: cannot be read, got '{error}'. It names the classes that the run "
+                              "learned; copy it with the run") from error
+
+
+def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
+          on: torch.device) -> dict[str, float]:
+    """Write into `output` labels/NAME.png (index, with a palette), overlays/NAME.jpg, objects.csv, and a COCO set.
+
+    A file that cannot be read is passed over; when all others are done, DataError names every one.
+    """
+    for option in inputs:
+        if option != "input":
+            raise ConfigError(f"--{option}: not for the segmenter, which takes --input alone. Leave it out")
+    places = image_places(inputs["input"])
+    segmenter = load(run, overrides, on)
+    records, rows, unread = [], [], []
+    with Progress(len(places), "images") as progress:
+        for name, path in places.items():
+            try:
+                pixels = read_image(path)
+            except DataError as error:
+                unread.append(str(error))
+            else:
+                labels, sure = segmenter(pixels)
+                write_pictures(output, name, pixels, labels, len(segmenter.classes))
+                records.append(found_on(path, name, labels, segmenter.classes))
+                rows += [object_row(record_name, item, labels, sure, segmenter.classes)
+                         for record_name, item in ((name, item) for item in records[-1].instances)]
+            progress.step()
+    if records:
+        write_csv(output / "objects.csv", HEAD, iter(rows))
+        found = Dataset(root=output, format="masks", classes=segmenter.classes, records=tuple(records))
+        formats.write(found, output, "coco")
+    if unread:
+        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
+                                   "the results of the others"]))
+    return {"images": len(records), "objects": len(rows)}
+
+
+def image_places(path: Path) -> dict[str, Path]:
+    """Name of a result -> image file: of a folder and those below it, a single image, or a text file of paths.
+
+    Two files that differ in their suffix alone keep it in their names.
+    """
+    if path.is_dir():
+        files, base = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)), path
+    elif path.is_file() and not is_image(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        files, base = [path.parent / line.strip() for line in lines if line.strip()], None
+    else:
+        files, base = [path], None
+    if not files:
+        raise DataError(f"{path}: no image there, got {'an empty list' if path.is_file() else 'none in the folder'}. "
+                        "Give a folder of images, an image, or a text file of paths")
+    plain = [(file.relative_to(base) if base else Path(file.name)).with_suffix("").as_posix() for file in files]
+    count = Counter(plain)
+    names = [name if count[name] == 1 else f"{name}{file.suffix}" for name, file in zip(plain, files)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: two images of one name, got '{twice}' twice. Rename one, or give their folder")
+    return dict(zip(names, files))
+
+
+def write_pictures(output: Path, name: str, pixels: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    mask, picture = output / "labels" / f"{name}.png", output / "overlays" / f"{name}.jpg"
+    for path in (mask, picture):
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(mask, encode_png(labels, palette=palette(classes)))
+    write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
+
+
+def found_on(path: Path, name: str, labels: np.ndarray, classes: tuple[str, ...]) -> Record:
+    """A record of the image whose instances are the connected parts (8 neighbours) of each class."""
+    size, items = labels.shape[::-1], []
+    for number, label in enumerate(classes, 1):
+        count, parts, stats, _ = cv2.connectedComponentsWithStats((labels == number).astype(np.uint8), connectivity=8)
+        for part in range(1, count):
+            x, y, width, height = stats[part, :4].tolist()
+            items.append(crop_instance(parts[y:y + height, x:x + width] == part, x, y, size, label))
+    return Record(image=path, name=name, size=size, instances=tuple(items))
+
+
+def object_row(name: str, item, labels: np.ndarray, sure: np.ndarray, classes: tuple[str, ...]) -> tuple:
+    x1, y1, x2, y2 = (int(side) for side in item.box)
+    inside = labels[y1:y2, x1:x2] == 1 + classes.index(item.label)
+    return name, item.label, int(inside.sum()), x1, y1, x2, y2, float(sure[y1:y2, x1:x2][inside].mean() / 255)
+
+
+def without_small(labels: np.ndarray, minimum_px: int) -> np.ndarray:
+    """Labels without the connected parts (all classes as one) of fewer px."""
+    if minimum_px <= 1:
+        return labels
+    _, parts, stats, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8), connectivity=8)
+    return np.where(stats[parts, cv2.CC_STAT_AREA] >= minimum_px, labels, 0).astype(np.uint8)

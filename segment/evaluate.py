@@ -1,0 +1,160 @@
+"""How good a segmenter is on labelled images: figures over the whole set, tables by class and by image, panels."""
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.data.images import write_bytes, write_image
+from core.data.records import Record
+from core.metrics import segmentation as seg
+
+from .data import read_labelled
+from .infer import ArrayRows, axis, labels_of, predict
+from .losses import losses
+from .panels import panel
+from .settings import SegmentConfig
+
+TOLERANCES_PX = (2, 8)
+LEAST_CHANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image's figures; `matrix` is its confusion matrix, `seams` are label_changes on the tiles' lines."""
+    name: str
+    matrix: np.ndarray
+    objects: seg.Objects
+    clean_tiles: tuple[int, int]
+    seams: np.ndarray
+    boundary_f1: tuple[float, ...]
+    soft_pixel_accuracy: float
+    loss: float
+
+    @property
+    def rank(self) -> float:
+        """IoU of defect against background, the lower the worse; a clean image ranks by its false share."""
+        value = seg.overall(self.matrix)["defect_iou"]
+        return value if self.matrix[1:].any() else 1 - self.matrix[0, 1:].sum() / max(self.matrix.sum(), 1)
+
+
+def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, ...], config: SegmentConfig,
+             folder: Path) -> dict[str, float]:
+    """Judge a network in evaluation mode; write tables and panels into `folder`, return the figures by name.
+
+    Figures that are unknown, such as the IoU of a class that does not occur, are left out.
+    """
+    judged, shown = [], set(spread(len(records), config.panels))
+    for number, record in enumerate(records):
+        pixels, truth = read_labelled(record, classes)
+        chances, labels = predicted(network, pixels, config)
+        judged.append(judge(network, record.name, truth, chances, labels, len(classes) + 1, config))
+        if number in shown:
+            drawn = panel(pixels, truth, labels)
+            write_image(folder / f"{record.name.replace('/', '_')}.png", drawn)
+    write_tables(judged, classes, folder)
+    return figures(judged, classes)
+
+
+def predicted(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> tuple[Tensor, np.ndarray]:
+    """Probabilities float32 [K, H, W] and labels uint8 [H, W]."""
+    bands = [band for _, band in predict(network, ArrayRows(pixels), config.infer, config.data.channels)]
+    chances = torch.cat(bands, 1)
+    return chances, labels_of(chances, config.infer.threshold)
+
+
+def judge(network: nn.Module, name: str, truth: np.ndarray, chances: Tensor, labels: np.ndarray, count: int,
+          config: SegmentConfig) -> Judged:
+    lines = [axis(side, network, config.infer).starts[1:] for side in truth.shape]
+    every = chances if len(chances) > 1 else torch.cat([1 - chances, chances])
+    return Judged(
+        name=name, matrix=seg.confusion(truth, labels, count), objects=seg.objects(truth, labels),
+        clean_tiles=seg.clean_tiles(truth, labels), seams=seg.label_changes(labels, *lines),
+        boundary_f1=tuple(seg.boundary_f1((truth > 0) & (truth != seg.IGNORE), (labels > 0) & (truth != seg.IGNORE), px)
+                          for px in TOLERANCES_PX),
+        soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth), loss=loss_of(chances, truth, config))
+
+
+def loss_of(chances: Tensor, truth: np.ndarray, config: SegmentConfig) -> float:
+    """The training loss of a whole image, from its probabilities."""
+    p = chances.clamp(LEAST_CHANCE, 1 - LEAST_CHANCE)
+    logits = torch.logit(p) if len(p) == 1 else p.log()
+    options = config.loss.model_dump(exclude={"name"})
+    parts = losses(config.loss.name, logits[None], torch.from_numpy(truth.astype(np.int64))[None], **options)
+    return float(sum(parts.values()))
+
+
+def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, float]:
+    """All figures of a set by name, but those that are unknown.
+
+    From the pooled confusion matrix: miou, miou_defects, ... (core.metrics.segmentation.overall), iou/CLASS.
+    Means over images: loss, soft_pixel_accuracy (the earlier "dice"), boundary_f1_2px, boundary_f1_8px.
+    Counts over the set: object_recall, object_named, spurious_an_image, clean_tiles_alarmed, seam_ratio.
+    """
+    matrix = sum(item.matrix for item in judged)
+    parts = {name: sum(getattr(item.objects, name) for item in judged) for name in ("true", "hit", "named", "spurious")}
+    clean, alarmed = (sum(item.clean_tiles[at] for item in judged) for at in (0, 1))
+    found = {
+        **seg.overall(matrix),
+        **{f"iou/{name}": value for name, value in zip(classes, seg.by_class(matrix).iou[1:])},
+        "object_recall": seg.ratio(parts["hit"], parts["true"]),
+        "object_named": seg.ratio(parts["named"], parts["hit"]),
+        "spurious_an_image": parts["spurious"] / len(judged), "clean_tiles_alarmed": seg.ratio(alarmed, clean),
+        **{f"boundary_f1_{px}px": seg.mean(np.array([item.boundary_f1[at] for item in judged]))
+           for at, px in enumerate(TOLERANCES_PX)},
+        "seam_ratio": seg.seam_ratio(sum(item.seams for item in judged)),
+        "soft_pixel_accuracy": seg.mean(np.array([item.soft_pixel_accuracy for item in judged])),
+        "loss": seg.mean(np.array([item.loss for item in judged])),
+    }
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path) -> None:
+    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv."""
+    names, matrices = ("background", *classes), [item.matrix for item in judged]
+    matrix, values = sum(matrices), figures(judged, classes)
+    pooled = seg.overall(matrix)
+    spans = {name: seg.bootstrap(matrices, lambda drawn, name=name: seg.overall(drawn)[name], draws=200)
+             for name in ("miou", "miou_defects", "defect_iou") if np.isfinite(pooled[name])}
+    write_csv(folder / "evaluation.csv", ("figure", "value", "low", "high"),
+              ((name, value, *spans.get(name, ("", ""))) for name, value in values.items()))
+    each = seg.by_class(matrix)
+    write_csv(folder / "per_class.csv", ("class", "iou", "dice", "precision", "recall", "true_px", "predicted_px"),
+              zip(names, each.iou, each.dice, each.precision, each.recall, matrix.sum(1), matrix.sum(0)))
+    write_csv(folder / "per_image.csv", (*image_row(judged[0]),), (image_row(item).values() for item in judged))
+    write_csv(folder / "confusion.csv", ("truth", *names), ((name, *row) for name, row in zip(names, matrix)))
+
+
+def image_row(item: Judged) -> Mapping[str, object]:
+    over = seg.overall(item.matrix)
+    return {"image": item.name, "true_px": int(item.matrix[1:].sum()), "predicted_px": int(item.matrix[:, 1:].sum()),
+            **{name: over[name] for name in ("defect_iou", "defect_dice", "miou_defects", "pixel_accuracy")},
+            "defects": item.objects.true, "hit": item.objects.hit, "named": item.objects.named,
+            "found": item.objects.found, "spurious": item.objects.spurious,
+            **{f"boundary_f1_{px}px": value for px, value in zip(TOLERANCES_PX, item.boundary_f1)},
+            "soft_pixel_accuracy": item.soft_pixel_accuracy, "loss": item.loss}
+
+
+def write_csv(path: Path, head: Sequence[str], rows: Iterator) -> None:
+    """A table with a head; numbers to 6 digits, what is unknown as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in rows:
+        writer.writerow([cell(value) for value in row])
+    write_bytes(path, text.getvalue().encode())
+
+
+def cell(value: object) -> object:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.6g}" if np.isfinite(value) else ""
+    return value
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """So many of the numbers 0..count-1, evenly spread."""
+    return sorted({int((place + 0.5) * count / wanted) for place in range(min(wanted, count))}) if wanted else []

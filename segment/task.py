@@ -1,0 +1,113 @@
+"""The segmenter as a task of the training loop."""
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn, optim
+
+from core.data import splits
+from core.data.images import write_bytes
+from core.ema import Average
+from core.errors import ConfigError, DataError
+from core.files import writing
+from core.schedules import constant, cosine, polynomial, warmup
+from core.task import Phase
+
+from . import models
+from .apply import CLASSES, apply
+from .data import Crops, open_data, records_of
+from .evaluate import evaluate
+from .history import write_history
+from .losses import losses
+from .settings import LossConfig, OptimConfig, SegmentConfig
+
+SPLITS = "splits.json"
+
+
+class SegmentTask:
+    """Model 7. `run` keeps the splits and the names of the classes, so that a run that goes on has the same."""
+    Config = SegmentConfig
+
+    def __init__(self, config: SegmentConfig, device: torch.device, run: Path | None = None, keep: bool = True):
+        self.config, self.device, self.watch = config, device, config.watch
+        kept = run / SPLITS if run is not None else None
+        data = config.data
+        if kept is not None and kept.is_file() and data.splits is None:
+            data = data.model_copy(update={"splits": kept})
+        dataset, found = open_data(data)
+        self.classes = dataset.classes
+        self.train_data = Crops(records_of(dataset, "train"), self.classes, config.data, config.augment,
+                                config.loop.seed)
+        self.held_out = records_of(dataset, config.data.evaluate_on)
+        if not self.held_out:
+            raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
+                            "Raise its share in data.ratios, or label more objects")
+        check_loss(config.loss, self.classes)
+        outputs = models.output_count(config.loss, len(self.classes))
+        self.network = models.build(config.network, outputs, config.data.channels)
+        self.network.to(device, memory_format=torch.channels_last)
+        self.modules: dict[str, nn.Module] = {"network": self.network}
+        self.averages: dict[str, Average] = {}
+        if config.optim.ema_half_life_steps is not None:
+            self.averages["network"] = Average(self.network, config.optim.ema_half_life_steps)
+        self.phases = (Phase(name="network", optimizer=optimizer_of(self.network, config.optim),
+                             learning_rate=schedule_of(config.optim, config.loop.steps)),)
+        if run is not None and keep:
+            with writing(run):
+                run.mkdir(parents=True, exist_ok=True)
+            splits.save(run / SPLITS, found)
+            write_bytes(run / CLASSES, (json.dumps(self.classes) + "\n").encode())
+
+    def losses(self, phase: str, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        images, target = batch
+        logits = self.network(images.to(memory_format=torch.channels_last))
+        options = self.config.loss.model_dump(exclude={"name"})
+        return losses(self.config.loss.name, logits.float(), target, **options)
+
+    def evaluate(self, folder: Path) -> dict[str, float]:
+        """Figures of the averaged weights on the held-out images; see segment.evaluate."""
+        network = self.averages["network"].module if self.averages else self.network
+        return evaluate(network, self.held_out, self.classes, self.config, folder)
+
+    @classmethod
+    def apply(cls, run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
+              on: torch.device) -> dict[str, float]:
+        """See segment.apply."""
+        return apply(run, inputs, output, overrides, on)
+
+    def summarise(self, run: Path) -> None:
+        write_history(run, len(self.train_data) / self.config.loop.batch_size)
+
+
+def check_loss(loss: LossConfig, classes: tuple[str, ...]) -> None:
+    """Raises ConfigError where a loss does not fit the classes."""
+    if loss.name.startswith("bce") and len(classes) > 1:
+        raise ConfigError(f"loss.name: '{loss.name}' is for one class, got {len(classes)} ({', '.join(classes)}). "
+                          "Take ce+dice, or data.merge=true to make them one")
+    if loss.class_weights is not None and len(loss.class_weights) != len(classes) + 1:
+        raise ConfigError(f"loss.class_weights: one for the background and one a class, got {len(loss.class_weights)} "
+                          f"for {len(classes) + 1}")
+
+
+def optimizer_of(network: nn.Module, config: OptimConfig) -> optim.Optimizer:
+    if config.optimizer == "adam":
+        made = optim.Adam(network.parameters(), config.learning_rate)
+    else:
+        made = optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    if config.clip_value is not None:
+        made.register_step_pre_hook(clip_elements(config.clip_value))
+    return made
+
+
+def clip_elements(limit: float) -> Callable:
+    """Every element of the gradient is cut to -limit..limit before a step."""
+    def clip(optimizer: optim.Optimizer, *_) -> None:
+        nn.utils.clip_grad_value_([p for group in optimizer.param_groups for p in group["params"]], limit)
+    return clip
+
+
+def schedule_of(config: OptimConfig, steps: int) -> Callable[[int], float]:
+    made = {"constant": constant(config.learning_rate), "cosine": cosine(config.learning_rate, steps),
+            "poly": polynomial(config.learning_rate, steps)}[config.schedule]
+    return warmup(made, config.warmup_steps) if config.warmup_steps else made
