@@ -33,6 +33,7 @@ from .settings import (
     DefectConfig,
     DefectNetworkConfig,
     EdgeConfig,
+    EdgeLossConfig,
     EdgeNetworkConfig,
     ModelConfig,
     OptimizerConfig,
@@ -46,7 +47,9 @@ LEAST_WINDOW_PX, LARGEST_WINDOW_PX = 64, 128
 SIGMAS_PX = 1.0, 3.0                # least and most of Canny's Gaussian
 FINE = 12                           # a defect is looked at with a Gaussian of about a twelfth of its size
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
-LEARNING_RATE = 5e-4                # falls to 0 over the run: a short one needs larger steps than the published rate
+LEARNING_RATE = 1e-3                # falls to 0 over the run: a short one needs larger steps than the published rate
+EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
+MARGIN_PX = 2, 4                    # of the masks round a shape; a wide margin leaves the networks to guess the rim
 
 
 @dataclass
@@ -138,19 +141,19 @@ def model_config(name: str, bank: DefectBank, settings: MidgSettings) -> ModelCo
         "loop": loop, "data": data_config(bank, settings), "sheet": SheetConfig(samples=24),
         "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE, decay_steps=settings.steps)}
     if name == "midg-edge":
-        return EdgeConfig(network=EdgeNetworkConfig(width=settings.width), **shared)
+        return EdgeConfig(network=EdgeNetworkConfig(width=settings.width), loss=EDGE_LOSS, **shared)
     return DefectConfig(network=DefectNetworkConfig(width=settings.width), **shared)
 
 
 def data_config(bank: DefectBank, settings: MidgSettings) -> DataConfig:
     """Windows that nine tenths of the defects fit into without being shrunk, within limits."""
     longer = np.array([max(crop.size_px) for crop in bank.crops])
-    margin = DataConfig.model_fields["margin_px"].default
-    wanted = 2 * (float(np.percentile(longer, 90)) + 2 * margin[1])
+    wanted = 2 * (float(np.percentile(longer, 90)) + 2 * MARGIN_PX[1])
     side = int(np.clip(-(-wanted // SIZE_STEP_PX) * SIZE_STEP_PX, LEAST_WINDOW_PX, LARGEST_WINDOW_PX))
     sigma = float(np.clip(round(np.median(longer) / FINE, 1), *SIGMAS_PX))
+    masks = "box" if all(crop.mask_from == "box" for crop in bank.crops) else "shape"
     return DataConfig(size_px=settings.size_px or side, classes=bank.labels, sigma=sigma, turns=all_turns(bank),
-                      masks="box" if all(crop.mask_from == "box" for crop in bank.crops) else "shape")
+                      margin_px=MARGIN_PX, masks=masks)
 
 
 def all_turns(bank: DefectBank) -> bool:

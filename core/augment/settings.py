@@ -54,11 +54,11 @@ class MidgSettings(Section):
     checkpoints: Path | None = Field(
         None, description="experiment with the models midg-edge and midg-defect, trained there if need be; null: below "
         "the output")
-    steps: int = Field(2000, ge=1, description="training steps of each of the two models")
-    width: int = Field(16, ge=1, description="channels of the networks' first level; 64 as published")
+    steps: int = Field(1500, ge=1, description="training steps of each of the two models")
+    width: int = Field(12, ge=1, description="channels of the networks' first level; 64 as published")
     size_px: int | None = Field(None, ge=32, multiple_of=16, description="side of the square window that a defect is "
                                 "learned and drawn in, a multiple of 16; null: by the defects' sizes")
-    batch_size: int = Field(8, ge=1, description="windows a step")
+    batch_size: int = Field(4, ge=1, description="windows a step")
 
 
 class AugmentConfig(Section):
