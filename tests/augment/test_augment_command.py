@@ -1,6 +1,5 @@
 """scripts/augment.py as a user types it: what mistakes and faulty data print, and what is said at the end."""
 import html
-import json
 import re
 import runpy
 import shlex
@@ -14,6 +13,7 @@ from core.augment.advice import ADVICE
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig
 from core.data import images
+from tests.outputs import manifest
 from tests.sets import plate, write_coco
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,10 +73,6 @@ def test_a_mistake_names_what_was_typed(refused, options, said):
 def test_what_is_missing_is_named_as_the_option_that_it_is(run, data):
     assert run("--count", "3")[::2] == (2, "--data: missing. Give the folder of the labelled set\n")
     assert run("--data", data)[2].startswith("--output: missing. Give the folder of the new set")
-
-
-def manifest(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def shown(folder: Path) -> str:

@@ -1,5 +1,4 @@
 """The road from a handful of labelled defects to an augmented set, on tiny sets made on the spot."""
-import json
 import os
 import shutil
 import signal
@@ -11,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from core.augment.compose import FADE_PX
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig
 from core.data import formats, images, shapes
 from core.errors import ConfigError, DataError, OutputError
 from tests import kill_generation
+from tests.outputs import assert_changed_at_the_labels_alone, manifest
 from tests.sets import CLASSES, write_coco
 
 
@@ -31,10 +30,6 @@ def made(data, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "out"
     augment(AugmentConfig(data=data, output=folder, count=12, write=("yolo", "voc", "masks", "midg")))
     return folder
-
-
-def manifest(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_labels_are_read_back_and_tight(made):
@@ -52,15 +47,7 @@ def test_labels_are_read_back_and_tight(made):
 
 
 def test_no_grey_level_changes_away_from_the_labels(made, data):
-    for line in manifest(made):
-        clean = images.read_image(data / "images" / Path(line["source"]).with_suffix(".png").name)
-        picture = images.read_image(made / line["image"])
-        labelled = np.zeros(clean.shape[:2], np.uint8)
-        for defect in line["defects"]:
-            labelled |= shapes.rle_to_mask(defect["rle"]).astype(np.uint8)
-        near = cv2.dilate(labelled, np.ones((2 * FADE_PX + 1,) * 2, np.uint8)) > 0
-        assert (picture != clean).any()
-        assert (picture[~near] == clean[~near]).all()
+    assert_changed_at_the_labels_alone(made, data)
 
 
 def test_defects_keep_clear_of_each_other(made):

@@ -13,14 +13,7 @@ from tests.kill_training import kill_training
 from tests.toys import ToyConfig, settings
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run_toy(model: str, run: Path, *, stop_at: int | None = None, steps: int = 20, **changes) -> int:

@@ -15,14 +15,7 @@ from core.synthetic import make
 
 PICTURES = 40
 GOLDEN = [4.6759, -6.3227, 2.798, 1.8626, -0.6716, 0.0793, 0.35, 0.2015, 1.0616]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made(kind, seed, size):

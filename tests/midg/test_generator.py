@@ -15,7 +15,6 @@ import torch
 
 from core import checkpoint
 from core.augment.bank import DefectBank
-from core.augment.compose import FADE_PX
 from core.augment.generator import Request
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig, MidgSettings
@@ -26,6 +25,7 @@ from core.seeding import rng
 from midg.data import grown
 from midg.generator import MidgGenerator, data_config, learned_from
 from tests import children
+from tests.outputs import assert_changed_at_the_labels_alone, manifest
 from tests.sets import CLASSES, plate, write_coco
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "augment.py"
@@ -65,10 +65,6 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in names}
 
 
-def manifest(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def test_models_are_trained_below_the_output_which_stays_a_labelled_set(made):
     for name in ("midg-edge", "midg-defect"):
         assert checkpoint.found(made / "models" / name)[-1].name == "step-00000004.pt"
@@ -79,15 +75,7 @@ def test_models_are_trained_below_the_output_which_stays_a_labelled_set(made):
 
 
 def test_no_grey_level_changes_away_from_the_labels(made, data):
-    for line in manifest(made):
-        clean = images.read_image(data / "images" / Path(line["source"]).with_suffix(".png").name)
-        picture = images.read_image(made / line["image"])
-        labelled = np.zeros(clean.shape[:2], np.uint8)
-        for defect in line["defects"]:
-            labelled |= shapes.rle_to_mask(defect["rle"]).astype(np.uint8)
-        near = cv2.dilate(labelled, np.ones((2 * FADE_PX + 1,) * 2, np.uint8)) > 0
-        assert (picture != clean).any()
-        assert (picture[~near] == clean[~near]).all()
+    assert_changed_at_the_labels_alone(made, data)
 
 
 def test_image_i_depends_on_neither_count_nor_workers_and_models_are_reused(made, data, tmp_path):

@@ -1,6 +1,5 @@
 """MIDG's networks: sizes, the golden outputs of the earlier code, and what attention, classes and spectral norm do."""
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from midg.networks import (
     paste,
 )
 
-GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden" / "midg_networks.npz"
 TOLERANCE = 1e-4        # of the reference's standard deviation
 DEFECT_TOLERANCE = 3e-4     # the reference itself, made in float32, is 2.1e-4 from the same network in float64
 
@@ -65,14 +63,6 @@ def with_golden_weights(network: nn.Module, prefix: str) -> nn.Module:
 
 def golden_input(name: str, channels: int) -> Tensor:
     return torch.from_numpy(random_of(name).random((2, channels, 64, 96)).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    if not GOLDEN.is_file():
-        pytest.skip("the golden outputs (../shared/golden) are not beside this checkout")
-    with np.load(GOLDEN) as stored:
-        return dict(stored)
 
 
 @pytest.fixture(scope="module")
