@@ -167,7 +167,7 @@ def test_windows_suit_the_defects_and_boxes_become_shapes(data, tmp_path):
     dataset = formats.read(data)
     bank = DefectBank.build(dataset)
     config = data_config(bank, MidgSettings())
-    assert (config.size_px, config.masks, config.classes) == (80, "shape", CLASSES)
+    assert (config.size_px, config.masks, config.classes) == (64, "shape", CLASSES)
     boxed = tuple(Instance(label=item.label, box=item.box) for item in dataset.defective[0].instances)
     images.write_image(tmp_path / "twin.png", np.minimum(plate(0).astype(int) + 90, 255).astype(np.uint8))
     record = replace(dataset.defective[0], instances=boxed, clean=tmp_path / "twin.png")
