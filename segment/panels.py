@@ -1,7 +1,7 @@
 """Pictures of a prediction: image, truth, prediction and error side by side; index masks in colour."""
 import numpy as np
 
-from core.visualise import COLOURS, grid, overlay, reduced, shown, white_point
+from core.visualise import COLOURS, enlarged, grid, overlay, reduced, shown, white_point
 
 from .losses import IGNORE
 
@@ -9,14 +9,15 @@ FALSE, MISSED, CONFUSED = 0, 1, 2       # of the error's colours
 ERRORS = np.array([(230, 60, 40), (30, 110, 220), (240, 190, 40)], np.uint8)
 IGNORED = (128, 128, 128)
 SIDE_PX = 480
-COLUMNS = ["image", "truth", "prediction", "false red, missed blue, class yellow"]
+COLUMNS = ["image", "truth", "prediction", "error"]
 
 
 def panel(pixels: np.ndarray, truth: np.ndarray, predicted: np.ndarray, side_px: int = SIDE_PX) -> np.ndarray:
-    """uint8 [H', W', 3]: the four beside each other, each at most `side_px` long; labels uint8 [H, W]."""
+    """uint8 [H', W', 3]: the four beside each other, small ones enlarged; labels uint8 [H, W]."""
     seen = shown(pixels, white_point([pixels]))
     pictures = [seen, tinted(seen, truth), tinted(seen, predicted), errors(seen, truth, predicted)]
-    return grid([[reduced(picture, side_px) for picture in pictures]], column_labels=COLUMNS)
+    factor = max(1, side_px // 2 // max(truth.shape))
+    return grid([[reduced(enlarged(picture, factor), side_px) for picture in pictures]], column_labels=COLUMNS)
 
 
 def tinted(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:

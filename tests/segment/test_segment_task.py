@@ -48,7 +48,7 @@ def settings(root, *options, steps=20):
 
 def run_of(config, folder):
     torch.manual_seed(0)
-    run = open_run(folder, config.model_dump(mode="json", exclude={"loop": {"steps"}}))
+    run = open_run(folder, config.model_dump(mode="json"))
     return experiment.build(SegmentTask, config, CPU, run), run
 
 
