@@ -26,6 +26,8 @@ def shrunk(command: str) -> list[str]:
     words = shlex.split(command)
     if words[1] == "train.py":
         words += TINY
+    if "--method midg" in command:
+        words += ["--set", "midg.steps=2", "--set", "midg.width=2", "--set", "gate.enabled=false"]
     for number, word in enumerate(words):
         if word == "--count":
             words[number + 1] = str(min(int(words[number + 1]), 6))
