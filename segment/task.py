@@ -19,6 +19,7 @@ from .apply import CLASSES, apply
 from .data import Crops, open_data, records_of
 from .evaluate import evaluate
 from .history import write_history
+from .legacy import config_values
 from .losses import losses
 from .settings import LossConfig, OptimConfig, SegmentConfig
 
@@ -75,6 +76,11 @@ class SegmentTask:
               on: torch.device) -> dict[str, float]:
         """See segment.apply."""
         return apply(run, inputs, output, overrides, on)
+
+    @classmethod
+    def earlier_config(cls, path: Path) -> tuple[dict, Sequence[str]] | None:
+        """See segment.legacy."""
+        return config_values(path)
 
     def summarise(self, run: Path) -> None:
         write_history(run, len(self.train_data) / self.config.loop.batch_size)
