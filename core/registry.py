@@ -40,6 +40,10 @@ MODELS = table(
     Model(3, "midg-defect", "a defect from the edges that model 1 predicts", "midg.task:DefectTask",
           "configs/midg-defect.yaml"),
     Model(4, "midg-joint", "models 1 and 3 at once", "midg.task:JointTask", "configs/midg-joint.yaml"),
+    Model(5, "crg-context", "a diffusion model of defect-free images", "crg.task:ContextTask",
+          "configs/crg-context.yaml"),
+    Model(6, "crg-defect", "a diffusion model of defect patches, by class", "crg.task:DefectTask",
+          "configs/crg-defect.yaml"),
     Model(7, "segment", "the class of every pixel, on images of any size", "segment.task:SegmentTask",
           "configs/segment.yaml"),
 )

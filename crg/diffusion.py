@@ -142,13 +142,14 @@ def look_up(table: Tensor, index: Index, like: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def generate(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, noise: Tensor) -> Tensor:
-    """Images from pure noise [N, 3, H, W] by DDIM over all kept steps, in -1..1.
+def generate(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, noisy: Tensor,
+             first: int | None = None) -> Tensor:
+    """Images in -1..1 by DDIM over all kept steps, from noise alone [N, 3, H, W] or from images noised to step `first`.
 
     predict     noisy images, original timesteps [N] -> at least 3 channels, of which the first 3 are the noise
     """
-    image = noise
-    for index in reversed(range(len(schedule))):
+    image = noisy
+    for index in reversed(range(len(schedule) if first is None else first + 1)):
         found = predict(image, schedule.original(index, len(image), image.device))[:, :3].float()
         clean = schedule.clean_from(image, found, index).clamp(-1, 1)
         found = (image - look_up(schedule.alpha_bar.sqrt(), index, image) * clean

@@ -96,6 +96,8 @@ class SheetConfig(Section):
 class ModelConfig(Section):
     """Sections of both models."""
     loop: LoopConfig
+    start_from: Path | None = Field(None, description="weights of guided diffusion's form to begin with; see "
+                                    "scripts/crg_weights.py")
     schedule: ScheduleConfig = ScheduleConfig(respacing="")
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
