@@ -1,19 +1,25 @@
 """Judges of generated defects, trained on real ones: which class is it, and which pixels are the defect?
 
-Parts of scripts/bench.py: `judged(real, made)` returns the figures.
+    judges = trained_judges(real)
+    judges.figures(made)
 """
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, optim
 
-from core.data import images, shapes
+from core.augment.pipeline import augment
+from core.augment.settings import AugmentConfig, MidgSettings
+from core.data import formats, images, shapes
 from core.data.records import Dataset
 from core.schedules import cosine
 from core.seeding import rng
+from core.synthetic.write import Recipe, make_set
 
 from .data import cut
 from .networks import UNet
@@ -21,6 +27,30 @@ from .networks import UNet
 SIDE_PX = 64
 STEPS, BATCH, RATE = 500, 16, 2e-3
 HELD_OUT = 5                    # every fifth picture is kept from the judges, to judge them by
+
+
+def boards(learnt: int = 60, known: int = 300, count: int = 80, steps: int = 800) -> Iterator[tuple[str, str, str]]:
+    """Rows of scripts/bench.py, on made circuit boards: `learnt` and `known` images that the generator and the judges
+    learn from, `count` to be judged."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for seed, (part, images_made) in enumerate({"learnt": learnt, "known": known}.items()):
+            make_set(Recipe(kind="pcb", count=images_made, seed=seed, good_share=0.3, options={}, size=(256, 256)),
+                     folder / part, ["coco"], workers=1)
+        real = formats.read(folder / "known")
+        judges = trained_judges(real)
+        yield from rows("real, held out", judges.figures(real, held_out), "", "")
+        for method, reaches in (("midg", ("reach >= 85 %", "reach >= 0.80")), ("copypaste", ("", ""))):
+            made = augment(AugmentConfig(data=folder / "learnt", output=folder / method, count=count, method=method,
+                                         midg=MidgSettings(steps=steps)))
+            yield from rows(method, judges.figures(made.dataset), *reaches)
+
+
+def rows(name: str, figures: dict[str, float], class_reach: str, iou_reach: str) -> list[tuple[str, str, str]]:
+    by_class = ", ".join(f"{key[6:]} {value:.0%}" for key, value in figures.items() if key.startswith("class/"))
+    return [(f"synthetic pcb, {name}: class named by a classifier", f"{figures['class']:.1%}",
+             f"{class_reach}  {by_class}".strip()),
+            (f"synthetic pcb, {name}: label IoU with a segmenter's, median", f"{figures['iou']:.3f}", iou_reach)]
 
 
 @dataclass(frozen=True)
@@ -38,29 +68,37 @@ class Crops:
         return Crops(self.image[chosen], self.clean[chosen], self.mask[chosen], self.label[chosen])
 
 
-def judged(real: Dataset, made: Dataset) -> dict[str, float]:
-    """Train both judges on the real defects, and have them judge held-out real ones and the made ones.
+@dataclass(frozen=True)
+class Judges:
+    """A classifier that sees a window, and a segmenter that sees a window and its defect-free twin."""
+    classes: tuple[str, ...]
+    classifier: nn.Module
+    segmenter: nn.Module
 
-    Every record with a defect needs its twin. Figures 0..1: "class_real", "class_made" (share of right answers),
-    "iou_real", "iou_made" (median IoU of what the segmenter sees with the label), and "class_made/NAME" by class.
-    """
-    known, held = crops_of(real, real.classes, lambda i: i % HELD_OUT), crops_of(
-        real, real.classes, lambda i: not i % HELD_OUT)
-    new = crops_of(made, real.classes)
-    classifier = trained(Classifier(len(real.classes)), known, lambda network, crops: F.cross_entropy(
-        network(crops.image), crops.label))
-    segmenter = trained(Segmenter(), known, mask_loss)
-    figures = {}
-    for name, crops in (("real", held), ("made", new)):
-        right = answers(classifier, crops.image).argmax(1) == crops.label
-        figures[f"class_{name}"] = float(right.float().mean())
-        for number, label in enumerate(real.classes):
-            if (crops.label == number).any():
-                figures[f"class_{name}/{label}"] = float(right[crops.label == number].float().mean())
-        seen = answers(segmenter, torch.cat([crops.image, crops.clean], 1))[:, 0] > 0
+    def figures(self, dataset: Dataset, wanted=lambda number: True) -> dict[str, float]:
+        """What they find in a set whose records have twins, 0..1: "class" is the share of defects whose label the
+        classifier names, "class/NAME" that of one class, "iou" the median IoU of the label with the segmenter's."""
+        crops = crops_of(dataset, self.classes, wanted)
+        right = answers(self.classifier, crops.image).argmax(1) == crops.label
+        seen = answers(self.segmenter, torch.cat([crops.image, crops.clean], 1))[:, 0] > 0
         overlap = (seen & crops.mask).sum((1, 2)) / (seen | crops.mask).sum((1, 2)).clamp(min=1)
-        figures[f"iou_{name}"] = float(overlap.median())
-    return figures
+        by_class = {f"class/{label}": float(right[crops.label == number].float().mean())
+                    for number, label in enumerate(self.classes) if (crops.label == number).any()}
+        return {"class": float(right.float().mean()), "iou": float(overlap.median()), **by_class}
+
+
+def trained_judges(real: Dataset) -> Judges:
+    """Judges that have learnt from four fifths of a set's defective images; `held_out` tells the others."""
+    known = crops_of(real, real.classes, lambda number: not held_out(number))
+    torch.manual_seed(0)
+    classifier = trained(Classifier(len(real.classes)), known,
+                         lambda network, crops: F.cross_entropy(network(crops.image), crops.label))
+    return Judges(real.classes, classifier, trained(Segmenter(), known, mask_loss))
+
+
+def held_out(number: int) -> bool:
+    """Whether a record of this number, among those with defects, is kept from the judges, to judge them by."""
+    return number % HELD_OUT == 0
 
 
 class Classifier(nn.Sequential):
@@ -93,7 +131,7 @@ def mask_loss(network: nn.Module, crops: Crops) -> Tensor:
 
 
 def trained(network: nn.Module, crops: Crops, loss, steps: int = STEPS) -> nn.Module:
-    """The network after learning from the crops, mirrored and turned at random."""
+    """The network after learning from the crops, mirrored and turned at random: a function of the crops."""
     optimizer, rate = optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01), cosine(RATE, steps)
     network.train()
     for step in range(steps):
