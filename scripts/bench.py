@@ -21,12 +21,12 @@ from core import synthetic  # noqa: E402
 from core.augment import compose  # noqa: E402
 from core.augment.bank import DefectBank  # noqa: E402
 from core.augment.copypaste import CopyPaste  # noqa: E402
-from core.augment.gate import Gate  # noqa: E402
 from core.augment.generator import Request  # noqa: E402
 from core.augment.labels import tight_mask  # noqa: E402
 from core.augment.pipeline import images_of, learn, maker_of, read_verified  # noqa: E402
 from core.augment.placement import Placement  # noqa: E402
 from core.augment.settings import AugmentConfig  # noqa: E402
+from core.augment.trial import gate_rates  # noqa: E402
 from core.command import run_command  # noqa: E402
 from core.data import formats, images, shapes  # noqa: E402
 from core.data.records import Dataset, Record  # noqa: E402
@@ -39,6 +39,9 @@ from core.synthetic.write import Recipe, make_set  # noqa: E402
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--sets", default="deeppcb,magnetic_tile,midg_fpc,bsdata_labelme,neu_det,pku_market_pcb",
+                        help="public sets of `gate` (default: %(default)s)")
+    parser.add_argument("--defects", type=int, default=200, help="of each set in `gate`, drawn by a fixed seed")
     parser.add_argument("--images", type=int, default=60, help="images made in each timing of `generate`")
     parser.add_argument("--widths", default="16,32,64", help="of the networks in `midg` (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
@@ -125,15 +128,17 @@ def labels(given: argparse.Namespace) -> None:
 def gate(given: argparse.Namespace) -> None:
     """Real defects that the gate rejects, and planted faults that it finds, on the public sets beside the checkout."""
     shared = Path(__file__).resolve().parents[2] / "shared" / "data"
-    for name in ("deeppcb", "magnetic_tile", "midg_fpc", "bsdata_labelme", "neu_det", "pku_market_pcb"):
+    for name in given.sets.split(","):
         if not (shared / name).is_dir():
             say(f"gate, {name}", "not at hand")
             continue
-        bank = DefectBank.build(formats.read(shared / name), workers=os.cpu_count() or 1)
-        judged = gate_rates(bank)
-        say(f"gate, {name}: real defects rejected", f"{judged['real']:.1%}", "reach < 10 %")
-        say(f"gate, {name}: planted empty ones found", f"{judged['empty']:.1%}", "reach 100 %")
-        say(f"gate, {name}: planted copies found", f"{judged['copied']:.1%}", "reach 100 %")
+        dataset = formats.read(shared / name)
+        rates = gate_rates(dataset, DefectBank.build(dataset, workers=os.cpu_count() or 1), most=given.defects)
+        say(f"gate, {name}: {rates.judged} of {rates.known} real defects, rejected", f"{rates.real:.1%}",
+            f"reach < 10 %; {counted(rates.rejected)}; besides {rates.repeats} true repeats, "
+            f"{rates.unseen} fill the picture")
+        say(f"gate, {name}: planted empty ones found", f"{rates.empty:.1%}", "reach 100 %")
+        say(f"gate, {name}: planted copies found", f"{rates.copied:.1%}", "reach 100 %")
 
 
 def canny(given: argparse.Namespace) -> None:
@@ -149,9 +154,19 @@ def midg(given: argparse.Namespace) -> None:
         say(*row)
 
 
+def drawn(given: argparse.Namespace) -> None:
+    """Defects drawn by --method midg, and copied ones, before judges that have learnt real ones."""
+    for row in resolve("midg.judges:boards")():
+        say(*row)
+
+
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
-    "canny": canny, "midg": midg}
+    "canny": canny, "midg": midg, "drawn": drawn}
+
+
+def counted(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
 
 
 def say(what: str, figure: str, beside: str = "") -> None:
@@ -198,26 +213,6 @@ def label_ious(folder: Path) -> list[float]:
             if mask.any():
                 found.append(float((mask & truth).sum() / (mask | truth).sum()))
     return found
-
-
-def gate_rates(bank: DefectBank) -> dict[str, float]:
-    """Shares of real defects rejected (each judged without its own group), and of planted faults found."""
-    counts: dict[str, list[bool]] = {"real": [], "empty": [], "copied": []}
-    free, strict = Gate(bank, near_copy_off=True), Gate(bank)
-    for number, crop in enumerate(bank.crops[::max(1, len(bank.crops) // 200)]):
-        others = tuple(other for other in bank.crops if other.group != crop.group)
-        own = Gate(replace(bank, crops=others)) if others and number % 10 == 0 else free
-        counts["real"].append(not own.judge(crop.clean, crop.pixels, crop.mask, crop.label, crop.inner_box).kept)
-        noise = rng(5, number).normal(0, 1, crop.clean.shape)
-        faint = (crop.clean + noise).clip(0, np.iinfo(crop.clean.dtype).max).astype(crop.clean.dtype)
-        for made in (crop.clean, faint):
-            mask = tight_mask(crop.clean, made, crop.mask.astype(np.float32))
-            counts["empty"].append(not strict.judge(crop.clean, made, mask, crop.label, crop.inner_box).kept)
-        turned = [np.ascontiguousarray(np.rot90(part, number % 4)) for part in (crop.clean, crop.pixels, crop.mask)]
-        box = compose.bounds(turned[2])
-        verdict = strict.judge(*turned, crop.label, box, place_given=True)
-        counts["copied"].append(not verdict.kept)
-    return {name: float(np.mean(flags)) for name, flags in counts.items()}
 
 
 def write_all(made, folder: Path) -> None:

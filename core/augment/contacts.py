@@ -11,7 +11,7 @@ REACHES_PX = (2, 1, 3)
 MOST = 3                    # from here on it is "many"
 SHORTEST_PX = 2             # a contact, and a gap between two, are at least this long on the rim
 FEWEST_CROPS = 5            # real defects of a class needed to learn its rule
-USUAL = 0.85                # share of them that must have the same number or two in a row, or the class has no rule
+USUAL = 0.85, 0.95          # share of them that must have one number, or one of two in a row, for a rule
 
 
 def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int = 2) -> int:
@@ -51,7 +51,8 @@ def _rule(counts: Counter) -> tuple[int, int] | None:
     if total < FEWEST_CROPS or number == MOST:
         return None
     ranges = ((number, number), (number, number + 1))
-    return next((usual for usual in ranges if sum(counts[n] for n in set(usual)) >= USUAL * total), None)
+    return next((usual for usual, share in zip(ranges, USUAL) if sum(counts[n] for n in set(usual)) >= share * total),
+                None)
 
 
 def _runs(flags: np.ndarray) -> int:

@@ -15,6 +15,7 @@ SHAPE_WEIGHT = 0.12         # what a factor of e in proportions costs
 STRAIN_WEIGHT = 0.5         # what a factor of e in size costs beyond GROWTH, either way
 STRETCH = 1.15              # largest ratio of the two scales of one defect
 GROWTH = 1.5                # largest scale: a defect that is magnified more is blurred
+STRANGEST = 0.5             # strangeness (fitting.Fit) from which a choice is left, while there are better ones
 PICKINESS = 0.025           # root mean square misfit of surroundings by which a choice gets e times less likely
 
 
@@ -71,6 +72,7 @@ class CopyPaste:
         """
         fits = [aligned(fit, target, box, 0.0 if fill else self.settings.drift)
                 for fit in self._suitable(target, box, label, rng, fill=fill)]
+        fits = [fit for fit in fits if fit.strangeness < STRANGEST] or fits
         misfits = np.array([fit.misfit for fit in fits])
         chance = np.exp(-(misfits - misfits.min()) / PICKINESS)
         return fits[int(rng.choice(len(fits), p=chance / chance.sum()))]

@@ -12,7 +12,7 @@ from .likeness import Originals, likeness
 from .settings import GateSettings
 
 VISIBILITY_LIMITS = (1.2, 3.0)
-SEEN_PX = 400               # a smaller defect needs more contrast to be seen, by the fourth root of its area
+SEEN_PX = 100               # a smaller defect needs more contrast to be seen, by the fourth root of its area
 CALIBRATION_CROPS = 100     # training defects, evenly chosen, that the limit of visibility is learned from
 QUARTILE = 0.319            # lower quartile of the absolute value of a normal variable, in standard deviations
 
@@ -34,7 +34,7 @@ class Gate:
         self.visibility = self.settings.visibility or _usual_visibility(bank.crops)
         self.usual_contacts = usual_contacts(bank.crops) if self.settings.contacts else {}
         self.near_copy_off = near_copy_off
-        self._originals = None if near_copy_off else Originals.of(bank.crops)
+        self.originals = None if near_copy_off else Originals.of(bank.crops)
 
     def judge(self, clean: np.ndarray, made: np.ndarray, mask: np.ndarray, label: str, box: Box, *,
               misfit: float | None = None, place_given: bool = False) -> Verdict:
@@ -67,7 +67,7 @@ class Gate:
         if usual is not None and not place_given and not joins(clean, made, mask, usual):
             return Verdict(False, "joined wrongly", figures)
         if not self.near_copy_off:
-            figures["likeness"] = likeness(made, (bounds, box), self._originals, label)
+            figures["likeness"] = likeness(made, (bounds, box), self.originals, label)
             if figures["likeness"] > limits.near_copy:
                 return Verdict(False, "near copy", figures)
         return Verdict(True, None, figures)

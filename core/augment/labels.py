@@ -14,8 +14,8 @@ LARGEST_CLOSING_PX = 10
 WHOLE = 0.75                    # share of a known shape that a clean label covers
 RAGGED = 1.4                    # and by how much its outline is longer at most
 TINY_PX = 100                   # of a shape this small, a px of soft rim is a fair part
-LEAST_CHANGE = 5 / 255          # what a known shape changes at least, at the median
-CHANGED_SHARE = 0.35            # of that median: where less changed, nothing of the shape is to be seen
+LEAST_CHANGE = 5 / 255          # what a known shape changes at least, at the upper quartile
+CHANGED_SHARE = 0.35            # of that: where less changed, nothing of the shape is to be seen
 
 
 def tight_mask(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
@@ -87,7 +87,7 @@ def _completed(found: np.ndarray, change: np.ndarray, shape: np.ndarray) -> np.n
         return found
     sigma = float(np.clip(area ** 0.5 / 16, 0.5, 8))
     strength = cv2.GaussianBlur(np.abs(change).max(axis=2), (0, 0), sigma)
-    typical = float(np.median(strength[shape]))
+    typical = float(np.percentile(strength[shape], 75))
     return found if typical < LEAST_CHANGE else _tidied(shape & (strength > CHANGED_SHARE * typical), shape)
 
 

@@ -65,3 +65,16 @@ def test_ignored_defects_are_left_out_and_threads_change_nothing(boards):
 def test_a_set_without_defects_is_refused(tmp_path):
     with pytest.raises(DataError, match="no defect"):
         DefectBank.build(formats.read(write_coco(tmp_path / "good", bad=0, good=2)))
+
+
+def test_dirt_in_the_masks_is_no_defect(tmp_path, boards):
+    dataset, bank = boards
+    record = next(record for record in dataset.records if record.instances)
+    dirt = np.zeros(record.size[::-1], bool)
+    dirt[5, 5:8] = True
+    label = record.instances[0].label
+    changed = replace(record, instances=(*record.instances, shapes.mask_instance(dirt, label)))
+    with_dirt = replace(dataset, records=tuple(changed if one is record else one for one in dataset.records))
+    assert len(DefectBank.build(with_dirt).crops) == len(bank.crops)
+    alone = replace(record, instances=(shapes.mask_instance(dirt, label),))
+    assert len(DefectBank.build(replace(dataset, records=(alone,))).crops) == 1     # all that there is of its class

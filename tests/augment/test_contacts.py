@@ -1,9 +1,11 @@
 """An open cuts a conductor through, a short bridges two, a spur grows out of one, an island touches none."""
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from core.augment.bank import DefectBank
-from core.augment.contacts import contacts, usual_contacts
+from core.augment.contacts import _rule, contacts, usual_contacts
 from core.augment.gate import Gate, scatter
 from core.augment.settings import GateSettings
 from core.data import formats
@@ -49,6 +51,13 @@ def test_the_rule_is_learned_from_real_boards(shared_data):
     assert gate.judge(clean, made, mask, "spur", (30, 22, 34, 31)).kept
     assert gate.judge(clean, made, mask, "short", (30, 22, 34, 31)).reason == "joined wrongly"
     assert gate.judge(clean, made, mask, "short", (30, 22, 34, 31), place_given=True).kept
+
+
+@pytest.mark.parametrize(("counts", "rule"), [
+    ({2: 5}, (2, 2)), ({2: 4}, None), ({2: 4, 3: 1}, (2, 3)), ({2: 17, 0: 3}, (2, 2)), ({2: 16, 0: 4}, None),
+    ({3: 9}, None), ({0: 12, 1: 6, 2: 2}, None), ({1: 3, 3: 3}, None)])
+def test_a_rule_is_one_number_or_two_in_a_row(counts, rule):
+    assert _rule(Counter(counts)) == rule
 
 
 def test_a_handful_of_specks_is_scattered():

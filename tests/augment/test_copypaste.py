@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from core.augment import compose
-from core.augment.copypaste import CopyPaste
+from core.augment.copypaste import GROWTH, CopyPaste
 from core.augment.generator import Request
 from core.augment.labels import tight_mask
 from core.augment.placement import Placement
@@ -62,3 +62,11 @@ def test_equal_numbers_give_equal_defects_and_a_shape_is_filled(tmp_path):
     assert not torch.equal(results[0].image, results[2].image)
     support = results[0].alpha > 0.5
     assert (support & shape).sum() / (support | shape).sum() > 0.8
+
+
+def test_a_small_defect_is_not_blown_up_unless_it_has_to_fill_a_shape(tmp_path):
+    dataset, bank = made(tmp_path, "fpc", count=10)
+    image = np.ascontiguousarray(images.to_tensor(images.read_image(dataset.good[0].image)).numpy().transpose(1, 2, 0))
+    box = (10, 10, 190, 190)
+    assert max(CopyPaste(bank).choose(image, box, "exposed_copper", rng(0, 1)).scale) <= GROWTH
+    assert max(CopyPaste(bank).choose(image, box, "exposed_copper", rng(0, 1), fill=True).scale) > GROWTH
