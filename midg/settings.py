@@ -68,7 +68,7 @@ class EdgeNetworkConfig(Section):
     """Section `network` of the edge model."""
     width: int = Field(64, ge=1, description="channels of the first level; the published networks have 64")
     mask_channel: bool = Field(True, description="the mask is a plane of the input; false for earlier weights")
-    line_threshold: float | None = Field(0.5, gt=0, lt=1, description="edges in use are lines of 1 px, as Canny's, "
+    line_threshold: float | None = Field(0.3, gt=0, lt=1, description="edges in use are lines of 1 px, as Canny's, "
                                          "where the map is highest and reaches this; null: the soft map, as published")
 
 
@@ -92,12 +92,17 @@ class GanConfig(Section):
 
 
 class EdgeLossConfig(GanConfig):
-    """Section `loss` of the edge model: weights."""
-    adversarial: float = Field(1.0, ge=0)
-    feature_matching: float = Field(DEFAULT_WEIGHTS["feature_matching"], ge=0)
-    edges: float = Field(1.0, ge=0, description="in-mask edge loss; 0: none, as published")
-    edges_kind: Literal["dice", "bce"] = "dice"
-    tolerance_px: int = Field(1, ge=0, description="an edge this near to a true one is not wrong")
+    """Section `loss` of the edge model: weights.
+
+    Published are adversarial 1, feature_matching 10, and no edges. Most pixels are no edge, so what matches features in
+    the mean draws none: here these two weigh a hundredth of the in-mask edge loss.
+    """
+    adversarial: float = Field(0.1, ge=0)
+    feature_matching: float = Field(0.1, ge=0)
+    edges: float = Field(10.0, ge=0, description="in-mask edge loss; 0: none, as published")
+    edges_kind: Literal["dice", "bce"] = Field("bce", description="bce: edges and the rest count half each; dice: F "
+                                               "score")
+    tolerance_px: int = Field(0, ge=0, description="an edge this near to a true one is not wrong")
     threshold: float = Field(0.5, gt=0, lt=1, description="above it a soft map counts as an edge, in figures")
 
     @property
@@ -124,7 +129,7 @@ class DefectLossConfig(GanConfig):
 class OptimizerConfig(Section):
     """Section `optimizer`: Adam for each network."""
     learning_rate: float = Field(2e-4, gt=0, description="generators")
-    discriminator_factor: float = Field(0.5, gt=0, description="the discriminators' rate is learning_rate times this")
+    discriminator_factor: float = Field(0.1, gt=0, description="the discriminators' rate is learning_rate times this")
     betas: tuple[float, float] = (0.0, 0.9)
     decay_steps: int | None = Field(None, ge=1, description="rates fall to 0 in this many steps; null: they do not")
 
