@@ -240,9 +240,9 @@ def _draw_dirt(ring: Ring, window: Window, scene: np.ndarray, across: np.ndarray
     marks = []
     for x, y, radius, stretch, angle, tone in ring.specks:
         half = int(2 * radius * stretch) + 3
-        left, top = round(x) - half, round(y) - half
-        if left + 2 * half < x0 or top + 2 * half < y0 or left >= x0 + w or top >= y0 + h:
+        if not (-half <= x - x0 <= w + half and -half <= y - y0 <= h + half):
             continue
+        left, top = round(x) - half, round(y) - half
         v, u = np.mgrid[:2 * half + 1, :2 * half + 1].astype(np.float32) - half
         u, v = u - np.float32(x - round(x)), v - np.float32(y - round(y))
         c, s = np.cos(angle), np.sin(angle)
