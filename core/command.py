@@ -1,14 +1,16 @@
 """What every command line shares: how an error reaches the user, as one line and an exit code."""
+import argparse
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from .errors import DefectForgeError
+from .errors import ConfigError, DefectForgeError, did_you_mean
 
 SURROUNDINGS = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM")     # full or protected disks: no fault of the program
 
@@ -57,3 +59,15 @@ def _leave(signum: int, frame: object) -> NoReturn:
 def complain(message: str, code: int) -> int:
     print(message, file=sys.stderr, flush=True)
     return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Options by their whole names, help as it is laid out in the text; a mistyped one is one line with the nearest."""
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        typed = re.search(r"--[\w-]+", message)
+        near = did_you_mean(typed[0], self._option_string_actions) if message.startswith("unrec") and typed else ""
+        raise ConfigError(f"{message}. {near}{self.prog} --help shows all")

@@ -1,5 +1,4 @@
 """The main job on the command line: from a labelled set to an augmented one, with a report."""
-import argparse
 import json
 import os
 import shlex
@@ -8,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command, starting  # noqa: E402
+from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core import config as configs
@@ -29,10 +28,9 @@ SECTIONS = {"positions": "placement", "shape": "placement", "per_image": "placem
             "checkpoints": "midg"}
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, epilog="Generators:\n" + "\n".join(
-        f"  {name:<12} {what}" for name, (_, what) in methods.METHODS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> Parser:
+    made = Parser(description=__doc__, epilog="Generators:\n" + "\n".join(
+        f"  {name:<12} {what}" for name, (_, what) in methods.METHODS.items()))
     made.add_argument("--config", type=Path, help="YAML file with the keys of configs/augment.yaml")
     made.add_argument("--data", metavar="DIR", help="labelled set, in any format that is read")
     made.add_argument("--format", help="its format; found out where not given")
@@ -72,6 +70,8 @@ def main() -> int:
     config = configs.load(AugmentConfig, given.config, overrides + given.set)
     result = augment(config, overwrite=given.overwrite, command=shlex.join(["python", *sys.argv]))
     counts = result.counts
+    for note in result.notes:
+        print(f"note: {note}")
     print(f"{counts['kept']} of {counts['asked']} images in {config.output}, with {counts['drawn']} of "
           f"{counts['wanted']} defects wanted ({counts['attempts']} tries); report: {result.report}")
     if result.shortfall:

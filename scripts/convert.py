@@ -1,11 +1,10 @@
 """Turn a labelled set of one format into one of another."""
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command, starting  # noqa: E402
+from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core.data import formats
@@ -16,9 +15,8 @@ READING = ("colours", "unknown_colours", "threshold", "clean_rings", "minimum_px
            "point_radius_px", "one_based")
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, epilog="Formats:\n" + formats.layouts(),
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> Parser:
+    made = Parser(description=__doc__, epilog="Formats:\n" + formats.layouts())
     made.add_argument("source", type=Path, metavar="SRC", help="folder of the set")
     made.add_argument("target", type=Path, metavar="DST", help="folder for the new set")
     made.add_argument("--from", "--format", dest="source_format", default="auto", metavar="F",

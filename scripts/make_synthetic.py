@@ -1,5 +1,4 @@
 """Make a labelled set of drawn pictures: circuit boards, flexible circuits, metal, rubber rings."""
-import argparse
 import os
 import sys
 import time
@@ -7,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command, starting  # noqa: E402
+from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core.errors import ConfigError
@@ -15,11 +14,10 @@ with starting():
     from core.synthetic.write import Recipe, make_set
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     kinds = "\n".join(f"  {name:<7} {'x'.join(map(str, kind.SIZE)):<10} {', '.join(kind.CLASSES)}"
                       for name, kind in KINDS.items())
-    made = argparse.ArgumentParser(description=__doc__, epilog=f"Kinds, their own size and classes:\n{kinds}",
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(description=__doc__, epilog=f"Kinds, their own size and classes:\n{kinds}")
     made.add_argument("--kind", required=True, help=", ".join(KINDS))
     made.add_argument("--count", required=True, type=int, help="pictures to make")
     made.add_argument("--seed", type=int, default=0, help="picture i depends on the seed and on i alone (default: 0)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.command import run_command, starting  # noqa: E402
+from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core.data import formats, images, verify
@@ -18,9 +18,8 @@ with starting():
     from core.verify_page import class_rows, verdict, write_page
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, epilog=f"Formats:\n{formats.layouts()}",
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> Parser:
+    made = Parser(description=__doc__, epilog=f"Formats:\n{formats.layouts()}")
     made.add_argument("--data", type=Path, required=True, metavar="DIR", help="the labelled set")
     made.add_argument("--format", default="auto", help="its format; found out where not given")
     made.add_argument("--unlabelled", default="skip", help="skip, good or error: what an image without a label file is")

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import formats, images, verify
 from ..data.hashing import Fingerprint
+from ..data.problems import KINDS, grouped
 from ..data.records import Dataset
 from ..errors import ConfigError, DataError
 from ..progress import Progress
@@ -30,6 +31,7 @@ from .report import write_report
 from .settings import AugmentConfig, shaping
 from .wanted import Plan, read_positions
 
+UNTOLD = ("no-good", "no-defect", "class-unused")       # warnings that are no news here, or are errors
 ROOM = 0.9      # largest part of an image's side that a placed defect takes
 
 
@@ -40,11 +42,13 @@ class Result:
     dataset     the new images with their labels
     report      the page to judge them by
     counts      of images: asked, kept, failed; of defects: wanted, drawn; of tries: attempts
+    notes       what the user should know of the data and of the run
     shortfall   where images are missing: the commonest reason, and what to do about it
     """
     dataset: Dataset
     report: Path
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()
     shortfall: str | None = None
 
 
@@ -79,7 +83,8 @@ def augment(config: AugmentConfig, *, overwrite: bool = False, command: str | No
     report = write_report(config.output, run=run, bank=learned.bank, timings=timings,
                           sources={name: Path(source.path) for name, source in sources.items()},
                           originals={record.name: record.image for record in dataset.records})
-    return Result(dataset=made, report=report, counts=counts, shortfall=shortfall(output.lines))
+    return Result(dataset=made, report=report, counts=counts, notes=tuple(learned.notes),
+                  shortfall=shortfall(output.lines))
 
 
 def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprint]]:
@@ -100,7 +105,9 @@ def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprin
     with Progress(len(dataset), "images checked") as progress:
         report = verify.check(dataset, on_record=progress.step)
     report.raise_errors()
-    return dataset, report.prints
+    warnings = [(KINDS[code][1], found) for code, found in grouped(report.of("warning")) if code not in UNTOLD]
+    told = [f"{what.capitalize()} ({len(found)}), such as {found[0]}" for what, found in warnings]
+    return replace(dataset, notes=(*dataset.notes, *told)), report.prints
 
 
 @dataclass(frozen=True, kw_only=True)
