@@ -94,12 +94,12 @@ class GanConfig(Section):
 class EdgeLossConfig(GanConfig):
     """Section `loss` of the edge model: weights.
 
-    Published are adversarial 1, feature_matching 10, and no edges. Most pixels are no edge, so what matches features in
-    the mean draws none: here these two weigh a hundredth of the in-mask edge loss.
+    Published are the first two, and no edges. Most pixels are no edge, so that what matches features in the mean draws
+    none: the in-mask edge loss outweighs them.
     """
-    adversarial: float = Field(0.1, ge=0)
-    feature_matching: float = Field(0.1, ge=0)
-    edges: float = Field(10.0, ge=0, description="in-mask edge loss; 0: none, as published")
+    adversarial: float = Field(1.0, ge=0)
+    feature_matching: float = Field(DEFAULT_WEIGHTS["feature_matching"], ge=0)
+    edges: float = Field(300.0, ge=0, description="in-mask edge loss; 0: none, as published")
     edges_kind: Literal["dice", "bce"] = Field("bce", description="bce: edges and the rest count half each; dice: F "
                                                "score")
     tolerance_px: int = Field(0, ge=0, description="an edge this near to a true one is not wrong")
