@@ -87,13 +87,13 @@ class Judges:
         return {"class": float(right.float().mean()), "iou": float(overlap.median()), **by_class}
 
 
-def trained_judges(real: Dataset) -> Judges:
+def trained_judges(real: Dataset, steps: int = STEPS) -> Judges:
     """Judges that have learnt from four fifths of a set's defective images; `held_out` tells the others."""
     known = crops_of(real, real.classes, lambda number: not held_out(number))
     torch.manual_seed(0)
     classifier = trained(Classifier(len(real.classes)), known,
-                         lambda network, crops: F.cross_entropy(network(crops.image), crops.label))
-    return Judges(real.classes, classifier, trained(Segmenter(), known, mask_loss))
+                         lambda network, crops: F.cross_entropy(network(crops.image), crops.label), steps)
+    return Judges(real.classes, classifier, trained(Segmenter(), known, mask_loss, steps))
 
 
 def held_out(number: int) -> bool:
@@ -130,7 +130,7 @@ def mask_loss(network: nn.Module, crops: Crops) -> Tensor:
     return dice.mean() + F.binary_cross_entropy_with_logits(logits, mask)
 
 
-def trained(network: nn.Module, crops: Crops, loss, steps: int = STEPS) -> nn.Module:
+def trained(network: nn.Module, crops: Crops, loss, steps: int) -> nn.Module:
     """The network after learning from the crops, mirrored and turned at random: a function of the crops."""
     optimizer, rate = optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.01), cosine(RATE, steps)
     network.train()
