@@ -13,27 +13,29 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
+from core.command import run_command, starting  # noqa: E402
 
-from core import synthetic  # noqa: E402
-from core.augment import compose  # noqa: E402
-from core.augment.bank import DefectBank  # noqa: E402
-from core.augment.copypaste import CopyPaste  # noqa: E402
-from core.augment.generator import Request  # noqa: E402
-from core.augment.labels import tight_mask  # noqa: E402
-from core.augment.pipeline import images_of, learn, maker_of, read_verified  # noqa: E402
-from core.augment.placement import Placement  # noqa: E402
-from core.augment.settings import AugmentConfig  # noqa: E402
-from core.augment.trial import gate_rates  # noqa: E402
-from core.command import run_command  # noqa: E402
-from core.data import formats, images, shapes  # noqa: E402
-from core.data.records import Dataset, Record  # noqa: E402
-from core.errors import ConfigError  # noqa: E402
-from core.registry import resolve  # noqa: E402
-from core.seeding import rng  # noqa: E402
-from core.synthetic.write import Recipe, make_set  # noqa: E402
+with starting():
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    from core import synthetic
+    from core.augment import compose
+    from core.augment.bank import DefectBank
+    from core.augment.copypaste import CopyPaste
+    from core.augment.generator import Request
+    from core.augment.labels import tight_mask
+    from core.augment.pipeline import images_of, learn, maker_of, read_verified
+    from core.augment.placement import Placement
+    from core.augment.settings import AugmentConfig
+    from core.augment.trial import gate_rates
+    from core.data import formats, images, shapes
+    from core.data.records import Dataset, Record
+    from core.errors import ConfigError
+    from core.registry import resolve
+    from core.seeding import rng
+    from core.synthetic.write import Recipe, make_set
 
 
 def main() -> int:
@@ -158,7 +160,6 @@ def drawn(given: argparse.Namespace) -> None:
     """Defects drawn by --method midg, and copied ones, before judges that have learnt real ones."""
     for row in resolve("midg.judges:boards")():
         say(*row)
-
 
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("train.py", "test.py", "scripts/augment.py", "scripts/make_synthetic.py", "scripts/convert.py",
-            "scripts/verify.py", "scripts/metrics.py", "scripts/flist2.py")
+            "scripts/verify.py", "scripts/metrics.py", "scripts/flist2.py", "scripts/bench.py")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="this system has no signal to send to one process alone")
