@@ -13,6 +13,8 @@ from .settings import GateSettings
 
 VISIBILITY_LIMITS = (1.2, 3.0)
 SEEN_PX = 100               # a smaller defect needs more contrast to be seen, by the fourth root of its area
+SIMPLE_PX = 400             # a smaller defect has little detail to be told by
+SIMPLE_SHARE = 0.5          # of what lies between the limit of likeness and a perfect copy, added for the smallest
 CALIBRATION_CROPS = 100     # training defects, evenly chosen, that the limit of visibility is learned from
 QUARTILE = 0.319            # lower quartile of the absolute value of a normal variable, in standard deviations
 
@@ -68,9 +70,14 @@ class Gate:
             return Verdict(False, "joined wrongly", figures)
         if not self.near_copy_off:
             figures["likeness"] = likeness(made, (bounds, box), self.originals, label)
-            if figures["likeness"] > limits.near_copy:
+            if figures["likeness"] > self.copy_limit(int(mask.sum())):
                 return Verdict(False, "near copy", figures)
         return Verdict(True, None, figures)
+
+    def copy_limit(self, area_px: int) -> float:
+        """The likeness from which a defect is a near copy: more for small ones, which are alike by chance."""
+        simple = max(0.0, 1 - area_px / SIMPLE_PX)
+        return self.settings.near_copy + SIMPLE_SHARE * simple * (1 - self.settings.near_copy)
 
 
 def visibility(clean: np.ndarray, made: np.ndarray, mask: np.ndarray) -> dict[str, float]:

@@ -61,8 +61,14 @@ def likeness(made: np.ndarray, boxes: tuple[Box, ...], known: Originals, label: 
     compared = known.labels == label if left_out is None else (known.labels == label) & ~left_out
     found = [match for box in _distinct(boxes) for match in _matches(grey, box, known, compared)]
     found.sort(key=lambda match: -match[0])
-    return max((_fine(grey, box, known.pieces[row], int(known.levels[row]), view)
-                for _, row, view, box in found[:CANDIDATES]), default=-1.0)
+    return max((_fine(grey, box, known.pieces[row], int(known.levels[row]), place)
+                for _, row, view, box in found[:CANDIDATES] for place in {view, _central(view)}), default=-1.0)
+
+
+def _central(view: int) -> int:
+    """The view in the same turn, middle on middle: along a scratch one shift looks much like another."""
+    shifts = 2 * SHIFT_PX + 1
+    return view // shifts ** 2 * shifts ** 2 + SHIFT_PX * shifts + SHIFT_PX
 
 
 def _distinct(boxes: tuple[Box, ...]) -> list[Box]:

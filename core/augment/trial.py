@@ -91,7 +91,7 @@ class Jury:
     def _copied(self, crop: Crop, groups: set[str]) -> bool:
         left_out = np.array([self.group[other.record] in groups for other in self.bank.crops])
         found = likeness(crop.pixels, (crop.inner_box,), self.strict.originals, crop.label, left_out)
-        return found > self.strict.settings.near_copy
+        return found > self.strict.copy_limit(int(crop.mask.sum()))
 
     def _overlapping(self, name: str, own: str) -> set[str]:
         """The other groups that show a part of the record's picture."""

@@ -65,3 +65,10 @@ def test_depth_does_not_matter(bank):
                       crop.inner_box)
     assert (deep.kept, deep.reason) == (shallow.kept, shallow.reason)
     assert deep.figures["contrast"] == pytest.approx(shallow.figures["contrast"], rel=1e-3)
+
+
+def test_small_defects_may_be_more_alike(bank):
+    gate = Gate(bank, GateSettings(near_copy=0.8))
+    assert gate.copy_limit(0) == pytest.approx(0.9)
+    assert gate.copy_limit(200) == pytest.approx(0.85)
+    assert gate.copy_limit(5000) == gate.copy_limit(400) == 0.8
