@@ -17,7 +17,7 @@ from . import runs
 from .data import ALONE
 from .earlier import config_values, test_inputs
 from .legacy_weights import DEFECT_FILES, EDGE_FILES, load_earlier, save_earlier, width_of
-from .settings import DefectConfig, EdgeConfig, GivenEdgesConfig, JointConfig, ModelConfig
+from .settings import DefectConfig, EdgeConfig, GanConfig, GivenEdgesConfig, JointConfig, ModelConfig
 
 NAMES = {EdgeConfig: "midg-edge", GivenEdgesConfig: "midg-inpaint", DefectConfig: "midg-defect",
          JointConfig: "midg-joint"}
@@ -92,11 +92,14 @@ def trained_parts(folder: Path, model: type[ModelConfig], config: ModelConfig) -
     for prefix, section, files in PAIRS[model]:
         network = getattr(config, section)
         make = runs.edge_generator if files is EDGE_FILES else runs.defect_generator
-        generator, judge = make(network, 0), runs.discriminator(network.width, 0)
+        generator, modules = make(network, 0), {}
         steps.append(load_earlier(folder / files[0], generator))
-        if (folder / files[1]).is_file():
-            load_earlier(folder / files[1], judge)
-        for name, module in ((f"{prefix}generator", generator), (f"{prefix}discriminator", judge)):
+        modules[f"{prefix}generator"] = generator
+        if loss_of(config, prefix).is_judged:
+            modules[f"{prefix}discriminator"] = judge = runs.discriminator(network.width, 0)
+            if (folder / files[1]).is_file():
+                load_earlier(folder / files[1], judge)
+        for name, module in modules.items():
             parts[f"module/{name}"] = module
             parts[f"optimizer/{name}"] = optim.Adam(module.parameters(), lr=config.optimizer.learning_rate,
                                                     betas=config.optimizer.betas)
@@ -104,6 +107,10 @@ def trained_parts(folder: Path, model: type[ModelConfig], config: ModelConfig) -
     if model is DefectConfig:
         parts["module/edge_generator"] = trained_edges(folder)
     return max(steps), {**parts, "report": Means()}
+
+
+def loss_of(config: ModelConfig, prefix: str) -> GanConfig:
+    return config.edge_loss if prefix == "edge_" else config.loss
 
 
 def trained_edges(folder: Path) -> nn.Module:
@@ -139,10 +146,11 @@ def write_earlier(folder: Path, output: Path) -> list[Path]:
         classes = len(runs.read_classes(run))
         count = classes if classes > 1 else 0
         make = runs.edge_generator if files is EDGE_FILES else runs.defect_generator
-        generator, judge = make(network, count), runs.discriminator(network.width, count)
-        step = checkpoint.load_part(path, "average/generator", generator)
-        checkpoint.load_part(path, "module/discriminator", judge)
-        for file, module in zip(files, (generator, judge)):
+        parts = {"average/generator": make(network, count)}
+        if runs.read_config(run, model).loss.is_judged:
+            parts["module/discriminator"] = runs.discriminator(network.width, count)
+        step = checkpoint.restore(path, parts, whole=False)
+        for file, module in zip(files, parts.values()):
             if (output / file).exists():
                 raise OutputError(f"{output / file}: is there already. Choose another folder")
             with writing(output):

@@ -60,14 +60,15 @@ def edges() -> Iterator[Row]:
            f"{base / seconds['float32']:.2f} x")
 
 
-def training(widths: Sequence[int], steps: int, batch_size: int = 4, side_px: int = SIDE_PX) -> Iterator[Row]:
+def training(widths: Sequence[int], steps: int, batch_size: int = 4, side_px: int = SIDE_PX,
+             models: Sequence[int] = (1, 3)) -> Iterator[Row]:
     """Images a second of training steps of models 1 and 3, against a plain build of the same networks."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kind = made_kind(folder / "data", 8, side_px)
         vgg = folder / "vgg19.pth"
         torch.save(Vgg19Features().state_dict(), vgg)           # what its numbers are does not change the time
-        for model in (1, 3):
+        for model in models:
             for width in widths:
                 ways = {"plain": plain_steps(model, width, side_px, batch_size, kind)}
                 for precision in ("float32", "bfloat16"):

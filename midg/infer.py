@@ -94,7 +94,7 @@ class Painter:
     def _network(self, make, part, classes: int) -> nn.Module:
         network = without_norms(make(part[0], classes).eval()).requires_grad_(False)
         network.load_state_dict({name: torch.from_numpy(values) for name, values in part[1].items()})
-        return network.to(self.device, memory_format=torch.channels_last)
+        return network.to(self.device, memory_format=runs.layout(self.device))
 
     def __getstate__(self) -> tuple:
         return self.classes, self.data, *self.parts, self.device_name
@@ -172,7 +172,7 @@ class Painter:
         return self._run(self.defect.paint_over, x, attention, label=number)
 
     def _run(self, network, *planes: Tensor, label: Tensor | None):
-        planes = [plane.to(self.device, memory_format=torch.channels_last) for plane in planes]
+        planes = [plane.to(self.device, memory_format=runs.layout(self.device)) for plane in planes]
         made = network(*planes, None if label is None else label.to(self.device))
         return tuple(part if part is None else part.cpu() for part in made) if isinstance(made, tuple) else made.cpu()
 

@@ -87,7 +87,7 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
     def add_pair(self, generator: nn.Module, width: int, prefix: str = "") -> None:
         """A generator with its average, and its discriminator, if a loss asks for one, with their phases."""
         name, optimizer = f"{prefix}generator", self.config.optimizer
-        self.modules[name] = generator.to(self.device, memory_format=torch.channels_last)
+        self.modules[name] = generator.to(self.device, memory_format=runs.layout(self.device))
         self.averages[name] = Average(generator, self.config.ema.half_life_steps)
         self.phases += (phase(name, generator, optimizer.learning_rate, optimizer),)
         if self.gan_config(prefix).is_judged:
