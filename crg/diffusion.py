@@ -57,6 +57,11 @@ class Schedule:
         return (look_up((1 / self.alpha_bar).sqrt(), index, image) * image
                 - look_up((1 / self.alpha_bar - 1).sqrt(), index, image) * noise)
 
+    def noise_in(self, image: Tensor, clean: Tensor, index: Index) -> Tensor:
+        """The noise that makes `image` of the clean image."""
+        return ((image - look_up(self.alpha_bar.sqrt(), index, image) * clean)
+                / look_up((1 - self.alpha_bar).sqrt(), index, image))
+
     def ddim_step(self, clean: Tensor, noise: Tensor, index: int, target: int, eta: float = 0.0,
                   fresh: Tensor | None = None) -> Tensor:
         """The image at step `target` from the predictions at `index`. eta > 0 swaps old noise for `fresh` noise."""
@@ -152,7 +157,6 @@ def generate(predict: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, no
     for index in reversed(range(len(schedule) if first is None else first + 1)):
         found = predict(image, schedule.original(index, len(image), image.device))[:, :3].float()
         clean = schedule.clean_from(image, found, index).clamp(-1, 1)
-        found = (image - look_up(schedule.alpha_bar.sqrt(), index, image) * clean
-                 ) / look_up((1 - schedule.alpha_bar).sqrt(), index, image)      # as the clamped image implies
+        found = schedule.noise_in(image, clean, index)          # of the clamped image
         image = schedule.ddim_step(clean, found, index, index - 1) if index else clean
     return image

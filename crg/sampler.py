@@ -9,49 +9,18 @@ has its own noise, line search and normalisation, so what is painted does not de
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from core.errors import DefectForgeError
 
+from .batch import Batch, Evaluations, Job, Painted
 from .guidance import agreement, background, beta_at, update_mask
 from .sampler_settings import SamplerConfig, walk_indices
 
 Denoiser = Callable[..., Tensor]        # (images, original timesteps[, classes]) -> >= 3 channels, the noise first
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One defect to be painted.
-
-    clean       float32 [3, H, W] in -1..1; all jobs of a batch have the same size
-    corner      x, y in px of the patch's top left pixel
-    label       the defect model's class
-    generator   of the CPU, the only source of randomness
-    """
-    clean: Tensor
-    corner: tuple[int, int]
-    label: int
-    generator: torch.Generator
-
-
-@dataclass(frozen=True, kw_only=True)
-class Painted:
-    """Image [N, 3, H, W] in about -1..1, the defect model's own patch [N, 3, S, S], the last mask [N, 1, S, S]."""
-    image: Tensor
-    patch: Tensor
-    mask: Tensor | None
-
-
-@dataclass
-class Evaluations:
-    """How many samples went through the models; a gradient with regard to the image alone counts as backward."""
-    context_forward: int = 0
-    context_backward: int = 0
-    defect_forward: int = 0
-    defect_backward: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,35 +35,6 @@ class Moment:
     mask: Tensor | None
     kept: Tensor | None         # the mask of what is to stay as it is
     image: Tensor               # at `target`
-
-
-@dataclass
-class Batch:
-    """The jobs' parts, on the device."""
-    clean: Tensor
-    corners: list[tuple[int, int]]
-    labels: Tensor
-    generators: list[torch.Generator]
-    side: int
-    clean_patch: Tensor = field(init=False)
-    outside: Tensor = field(init=False)
-
-    def __post_init__(self):
-        rows = range(len(self.clean))
-        self.clean_patch = self.patch(self.clean, rows)
-        self.outside = torch.ones_like(self.clean[:, :1])
-        for row, (x, y) in enumerate(self.corners):
-            self.outside[row, :, y:y + self.side, x:x + self.side] = 0
-
-    def patch(self, images: Tensor, rows: Sequence[int]) -> Tensor:
-        """The jobs' regions of the images, which are those of `rows`."""
-        return torch.stack([image[:, y:y + self.side, x:x + self.side]
-                            for image, (x, y) in zip(images, (self.corners[row] for row in rows), strict=True)])
-
-    def noise(self, like: Tensor, rows: Sequence[int] | None = None) -> Tensor:
-        generators = self.generators if rows is None else [self.generators[row] for row in rows]
-        return torch.cat([torch.randn((1, *like.shape[1:]), generator=generator) for generator in generators]
-                         ).to(like.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +81,7 @@ class Sampler:
 
     @torch.no_grad()
     def paint(self, jobs: Sequence[Job], device: torch.device | str = "cpu") -> Painted:
-        batch = Batch(torch.stack([job.clean for job in jobs]).to(device), [job.corner for job in jobs],
-                      torch.tensor([job.label for job in jobs], device=device), [job.generator for job in jobs],
-                      self.side)
+        batch = Batch.of(jobs, self.side, device)
         walk, guidance = self.config.walk, self.config.guidance
         image = self.schedule.noised(batch.clean, walk.start, batch.noise(batch.clean))
         patch, mask = batch.patch(image, range(len(jobs))), None

@@ -113,19 +113,45 @@ class GuidanceConfig(BaseModel):
         return round(self.iterations_first + share * (self.iterations_last - self.iterations_first))
 
 
+class FastConfig(BaseModel):
+    """A few steps straight down, with the prediction corrected in place of the image: no gradients, no search."""
+    model_config = STRICT
+
+    start: int = Field(60, ge=1, description="index of the noise put on the clean image")
+    steps: int = Field(10, ge=1, description="evaluations of either model")
+    free_steps: int = Field(1, ge=0, description="of those, the last ones are without guidance: the context model "
+                            "makes the defect and its surroundings one picture")
+    strength: float = Field(1.0, gt=0, le=1, description="how much of the difference to the defect model's patch, "
+                            "inside the mask, and to the clean image, outside, is taken over")
+    together: bool = Field(True, description="the defect model goes on from the context model's image; false: from its "
+                           "own, as published")
+
+    @model_validator(mode="after")
+    def guided_at_all(self) -> "FastConfig":
+        if self.free_steps >= self.steps:
+            raise ValueError(f"free_steps must be below steps {self.steps}, got {self.free_steps}")
+        return self
+
+
 class SamplerConfig(BaseModel):
     """One sampler."""
     model_config = STRICT
 
+    kind: Literal["exact", "fast"] = Field("exact", description="exact: as published, sections walk and guidance; "
+                                           "fast: section fast")
     schedule: ScheduleConfig = ScheduleConfig()
     walk: WalkConfig = WalkConfig()
     mask: MaskConfig = MaskConfig()
     guidance: GuidanceConfig = GuidanceConfig()
+    fast: FastConfig = FastConfig()
 
     @model_validator(mode="after")
     def walk_fits_the_schedule(self) -> "SamplerConfig":
         kept = len(self.schedule.build())
         walk_indices(self.walk, kept)
+        if self.kind == "fast" and self.fast.start >= kept:
+            raise ValueError(f"fast.start must be below the {kept} steps that schedule.respacing keeps, got "
+                             f"{self.fast.start}")
         return self
 
 

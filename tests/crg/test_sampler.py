@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from core.errors import DefectForgeError
-from crg.sampler import Painted, Sampler, prediction_nodes
+from crg.batch import Painted
+from crg.sampler import Sampler, prediction_nodes
 from crg.sampler_settings import GuidanceConfig, MaskConfig, SamplerConfig, WalkConfig
 from tests.crg.toy_denoisers import CORNER, Toys, job, wave
 

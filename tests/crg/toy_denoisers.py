@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from crg.batch import Job
 from crg.diffusion import Schedule
-from crg.sampler import Job
 
 CORNER, LABEL = (80, 103), 2
 

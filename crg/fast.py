@@ -1,0 +1,78 @@
+"""The fast sampler: a few steps down, and where the published one descends a gradient, the prediction is corrected.
+
+At every step the context model's clean image is drawn to the defect model's patch inside the mask and to the clean
+image outside of it. That is what the published loss asks for, met at once: the loss is a weighted sum of squares of the
+clean image, so its minimum needs no gradient through the network (as in DDNM, Wang et al. 2023).
+"""
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from core.errors import DefectForgeError
+
+from .batch import Batch, Evaluations, Job, Painted
+from .guidance import difference_mask
+from .sampler import Denoiser
+from .sampler_settings import SamplerConfig
+
+
+class FastSampler:
+    """Paints like `crg.sampler.Sampler`, in some ten evaluations of either model.
+
+    `allowed`, [N, 1, S, S] in 0..1 of the patch, says where a defect may be.
+    """
+
+    def __init__(self, context: Denoiser, defect: Denoiser, config: SamplerConfig, patch_px: int):
+        self.context, self.defect, self.config, self.side = context, defect, config, patch_px
+        self.schedule = config.schedule.build()
+        self.indices = spread(config.fast.start, config.fast.steps)
+        self.evaluations = Evaluations()
+
+    @torch.no_grad()
+    def paint(self, jobs: Sequence[Job], device: torch.device | str = "cpu", allowed: Tensor | None = None) -> Painted:
+        batch = Batch.of(jobs, self.side, device)
+        rows, config = range(len(jobs)), self.config.fast
+        image = self.schedule.noised(batch.clean, config.start, batch.noise(batch.clean))
+        patch = batch.patch(image, rows)
+        mask = None
+        for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
+            clean = self.predict(self.context, image, index)[1]
+            if number < len(self.indices) - config.free_steps:
+                patch_noise, wanted = self.predict(self.defect, patch, index, batch.labels)
+                mask = difference_mask(wanted, batch.clean_patch, self.config.mask)
+                mask = full_strength(mask if allowed is None else mask * allowed.to(mask.device))
+                clean = torch.lerp(clean, batch.with_patch(torch.lerp(batch.clean_patch, wanted, mask)),
+                                   config.strength)
+            if target < 0:
+                image = clean
+            else:
+                noise = self.schedule.noise_in(image, clean, index)         # else the pull adds up over the steps
+                image = self.schedule.ddim_step(clean, noise, index, target)
+                patch = (batch.patch(image, rows) if config.together
+                         else self.schedule.ddim_step(wanted, patch_noise, index, target))
+        if not image.isfinite().all():
+            raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
+        return Painted(image=image, patch=patch, mask=mask)
+
+    def predict(self, model: Denoiser, image: Tensor, index: int, *labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise in the image, and the clean image."""
+        if labels:
+            self.evaluations.defect_forward += len(image)
+        else:
+            self.evaluations.context_forward += len(image)
+        noise = model(image, self.schedule.original(index, len(image), image.device), *labels)[:, :3].float()
+        return noise, self.schedule.clean_from(image, noise, index).clamp(-1, 1)
+
+
+def spread(start: int, count: int) -> list[int]:
+    """`count` indices from `start` down to 0, evenly."""
+    steps = {round(start * (1 - number / max(count - 1, 1))) for number in range(count)}
+    return sorted(steps, reverse=True)
+
+
+def full_strength(mask: Tensor) -> Tensor:
+    """Scaled so that its highest value is 1, where there is one above 0."""
+    highest = mask.amax(dim=(1, 2, 3), keepdim=True)
+    return torch.where(highest > 0, mask / highest.clamp(min=1e-8), mask)

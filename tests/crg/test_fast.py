@@ -1,0 +1,94 @@
+"""The fast sampler on toy denoisers: the defect, nothing beside it, few evaluations, samples that stand alone."""
+import pytest
+import torch
+from pydantic import ValidationError
+
+from core.errors import DefectForgeError
+from crg.fast import FastSampler, spread
+from crg.sampler_settings import FastConfig, MaskConfig, SamplerConfig
+from tests.crg.toy_denoisers import Toys, bump, job, wave
+
+CLEAN, CORNER, SIDE = wave(64, 80), (20, 10), 32
+
+
+def config(**fast) -> SamplerConfig:
+    return SamplerConfig(kind="fast", fast=FastConfig(**fast), mask=MaskConfig(min_difference=0.15))
+
+
+def sampler(settings: SamplerConfig) -> FastSampler:
+    toys = Toys(CLEAN, CORNER, SIDE)
+    return FastSampler(toys.context, toys.defect, settings, SIDE)
+
+
+def jobs(*seeds: int):
+    return [job(seed=seed, corner=CORNER, label=seed % 2, clean=CLEAN) for seed in seeds]
+
+
+def test_the_defect_is_there_and_the_rest_is_as_it_was():
+    fast = sampler(config(free_steps=0))
+    found = fast.paint(jobs(0, 1))
+    x, y = CORNER
+    changed = (found.image - CLEAN).mean(dim=1)
+    for number, sign in ((0, 1), (1, -1)):
+        inside = changed[number, y:y + SIDE, x:x + SIDE]
+        assert inside[15:17, 15:17].mean().item() * sign == pytest.approx(0.75, abs=0.05)   # its bump of 0.8, nearly
+        away = inside[bump(SIDE) < 0.02]
+        assert away.abs().max() < 0.1
+    outside = torch.ones(64, 80, dtype=torch.bool)
+    outside[y:y + SIDE, x:x + SIDE] = False
+    assert changed[:, outside].abs().max() < 1e-5
+    assert vars(fast.evaluations) == {"context_forward": 20, "context_backward": 0, "defect_forward": 20,
+                                      "defect_backward": 0}
+
+
+def test_free_steps_leave_the_last_word_to_the_context_model():
+    """This toy's has never seen a defect: the more it says, the less is left."""
+    x, y = CORNER
+    left = [(sampler(config(free_steps=free)).paint(jobs(0)).image[0] - CLEAN)[:, y + 16, x + 16].mean().item()
+            for free in (0, 4, 7)]
+    assert left[0] > left[1] + 0.01 > left[2] + 0.02
+    assert left[2] > 0
+
+
+def test_a_defect_stays_where_it_is_allowed():
+    allowed = torch.zeros(1, 1, SIDE, SIDE)
+    allowed[..., :16] = 1
+    found = sampler(config(free_steps=0)).paint(jobs(0), allowed=allowed)
+    x, y = CORNER
+    changed = (found.image[0] - CLEAN).mean(dim=0)[y:y + SIDE, x:x + SIDE]
+    assert changed[:, :16].max() > 0.5
+    assert changed[:, 16:].abs().max() < 1e-5
+    assert found.mask[..., 16:].max() == 0
+
+
+def test_a_sample_is_the_same_in_any_batch():
+    together = sampler(config()).paint(jobs(0, 1, 2)).image
+    for number in range(3):
+        assert torch.equal(together[number], sampler(config()).paint(jobs(number)).image[0])
+
+
+def test_no_defect_gives_no_mask():
+    fast, toys = sampler(config()), Toys(CLEAN, CORNER, SIDE)
+    fast.defect = lambda image, times, labels: toys.noise(image, times, toys.patch)
+    assert fast.paint(jobs(0)).mask.max() == 0
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_values_that_are_not_finite_are_an_error(together):
+    fast = sampler(config(together=together))
+    fast.context = lambda image, times: image * float("nan")
+    with pytest.raises(DefectForgeError, match="not finite"):
+        fast.paint(jobs(0))
+
+
+def test_indices_are_spread_from_the_start_to_0():
+    assert spread(60, 4) == [60, 40, 20, 0]
+    assert spread(30, 1) == [30]
+    assert spread(2, 9) == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("change", "problem"), [({"steps": 3, "free_steps": 3}, "must be below steps 3"),
+                                                 ({"start": 250}, "must be below the 250 steps")])
+def test_settings_that_cannot_be_are_named(change, problem):
+    with pytest.raises(ValidationError, match=problem):
+        config(**change)
