@@ -82,7 +82,7 @@ def training_config(model: Model, task_type: type, folder: Path | None, given: P
 
 def adopt(task_type: type, folder: Path) -> None:
     """Let the model's class make runs of what another program left in the experiment's folder."""
-    if hasattr(task_type, "adopt") and folder.is_dir():
+    if hasattr(task_type, "adopt") and folder.is_dir() and rank() == 0:
         tell(task_type.adopt(folder))
 
 
