@@ -1,0 +1,201 @@
+"""Parts of scripts/bench.py: what short trainings of models 1 and 3 reach on made FPC that they have not seen.
+
+Beside model 1 stand its published training for as many steps, and an ellipse in every mask, joined to the background's
+edges: what is known without any learning. Beside model 3 stand copy-paste into the same places, and no defect at all.
+"""
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import experiment
+from core.augment.bank import DefectBank
+from core.augment.copypaste import CopyPaste
+from core.augment.generator import Request
+from core.data import formats, images
+from core.data.records import Dataset
+from core.loop import train
+from core.metrics.distribution import kernel_distance
+from core.metrics.features import defect_crops, extractor
+from core.runlog import open_run
+from core.seeding import rng
+from core.synthetic.write import Recipe, make_set
+from core.task import LoopConfig
+
+from . import runs
+from .data import boxed, read_scenes
+from .edges import canny
+from .lines import drawn_edges
+from .maps import Maps, edge_map, painted
+from .networks import merge_edges, paste
+from .settings import (
+    DataConfig,
+    DefectConfig,
+    DefectNetworkConfig,
+    EdgeConfig,
+    EdgeLossConfig,
+    EdgeNetworkConfig,
+    EmaConfig,
+    OptimizerConfig,
+)
+from .sheets import NO_COUNTS, added, batches, edge_figures, likeness
+from .task import DefectTask, EdgeTask
+from .windows import held_out_windows
+
+Row = tuple[str, str, str]              # what, the figure, beside what
+LEARNT, UNSEEN = 400, 80                # pictures of two seeds
+SIDE_PX, WIDTH = 128, 12                # no defect is shrunk in such a window
+INSET_PX = 5                            # of the ellipse from its mask; the best of 1 to 6
+CPU = torch.device("cpu")
+PUBLISHED = EdgeLossConfig(update="legacy", judged="raw", edges=0)
+
+
+def rows(folder: Path, steps: int, defect_steps: int) -> Iterator[Row]:
+    """Train in `folder`, which goes on after a kill, and measure. The steps are of model 1 and of model 3."""
+    learnt, unseen = (fpc(folder / name, seed, count) for name, seed, count in
+                      (("learnt", 0, LEARNT), ("unseen", 1, UNSEEN)))
+    for name, loss, network in (("as published", PUBLISHED, EdgeNetworkConfig(width=WIDTH, line_threshold=None)),
+                                ("corrected", EdgeLossConfig(), EdgeNetworkConfig(width=WIDTH))):
+        config = EdgeConfig(data=data(learnt), loss=loss, network=network, **shared(steps))
+        minutes = trained(EdgeTask, config, folder / name / "midg-edge")
+        yield edge_row(f"model 1 {name}, {steps} steps", edges_of(folder / name, unseen, config), minutes)
+    yield edge_row("an ellipse in the mask and the background's edges", ellipses(unseen), "")
+    config = DefectConfig(data=data(learnt), network=DefectNetworkConfig(width=WIDTH), **shared(defect_steps))
+    minutes = trained(DefectTask, config, folder / "corrected" / "midg-defect")
+    yield from defect_rows(folder / "corrected", learnt, unseen, config, minutes, defect_steps)
+
+
+def fpc(folder: Path, seed: int, count: int) -> Path:
+    make_set(Recipe(kind="fpc", count=count, seed=seed, good_share=0.0), folder)
+    return folder
+
+
+def data(root: Path) -> DataConfig:
+    return DataConfig(root=root, size_px=SIDE_PX)
+
+
+def shared(steps: int) -> dict:
+    loop = LoopConfig(steps=steps, batch_size=4, workers=0, save_every=200, evaluate_every=steps, report_every=100)
+    return {"loop": loop, "optimizer": OptimizerConfig(learning_rate=1e-3), "ema": EmaConfig(half_life_steps=100)}
+
+
+def trained(kind: type, config: EdgeConfig | DefectConfig, run: Path) -> str:
+    """Train as train.py does; the processor time that it took now."""
+    began = time.process_time()
+    task = experiment.build(kind, config, CPU, run)
+    train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=("bench.py",)), device=CPU)
+    return f"{(time.process_time() - began) / 60:.1f} CPU minutes"
+
+
+def unseen_maps(root: Path) -> Iterator[Maps]:
+    """Every defect of a set in its window, in batches."""
+    whole = everything(formats.read(root))
+    scenes = read_scenes(whole, "val", whole.classes, data(root))
+    return batches(held_out_windows(scenes, data(root), len(scenes)), CPU)
+
+
+def everything(dataset: Dataset) -> Dataset:
+    return replace(dataset, records=tuple(replace(record, split="val") for record in dataset.records))
+
+
+@torch.no_grad()
+def edges_of(folder: Path, unseen: Path, config: EdgeConfig) -> dict[str, float]:
+    generator = runs.load_average(runs.find_run(folder, "midg-edge"), "generator",
+                                  runs.edge_generator(config.network, 0), CPU)
+    counts = NO_COUNTS
+    for maps in unseen_maps(unseen):
+        drawn = drawn_edges(edge_map(generator, maps, None), maps.mask, config.network.line_threshold)
+        counts = added(counts, drawn, maps, config.loss.threshold)
+    return edge_figures(counts)
+
+
+def edge_row(name: str, figures: dict[str, float], beside: str) -> Row:
+    precision, recall = (figures[f"edge_{what}_2px"] for what in ("precision", "recall"))
+    exact = " and ".join(f"{figures[f'edge_{what}_0px']:.2f}" for what in ("precision", "recall"))
+    return (f"fpc, {name}: edges in the mask within 2 px", f"P {precision:.2f}  R {recall:.2f}",
+            f"exactly there {exact}; reach 0.60 and 0.60. {beside}")
+
+
+def ellipses(unseen: Path) -> dict[str, float]:
+    counts = NO_COUNTS
+    for maps in unseen_maps(unseen):
+        areas = torch.stack([torch.from_numpy(ellipse(mask[0].numpy())) for mask in maps.mask])[:, None]
+        drawn = torch.maximum(canny(areas, 1.0).float(), maps.background_edges)
+        counts = added(counts, drawn, maps, 0.5)
+    return edge_figures(counts)
+
+
+def ellipse(mask: np.ndarray) -> np.ndarray:
+    """float64 [H, W]: 1 in an ellipse in each part of a mask."""
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    area = np.zeros(mask.shape, np.uint8)
+    for x, y, width, height in boxes[1:count, :4].astype(float):
+        axes = [max(side - 2 * INSET_PX, 2.0) for side in (width, height)]
+        cv2.ellipse(area, ((x + width / 2 - 0.5, y + height / 2 - 0.5), tuple(axes), 0.0), 1, -1)
+    return area.astype(np.float64)
+
+
+@torch.no_grad()
+def defect_rows(folder: Path, learnt: Path, unseen: Path, config: DefectConfig, minutes: str, steps: int,
+                ) -> Iterator[Row]:
+    edge_config = runs.read_config(folder / "midg-edge", EdgeConfig)
+    edges = runs.load_average(folder / "midg-edge", "generator", runs.edge_generator(edge_config.network, 0), CPU)
+    paint = runs.load_average(folder / "midg-defect", "generator", runs.defect_generator(config.network, 0), CPU)
+    copies = CopyPaste(DefectBank.build(formats.read(learnt)))
+    judged = {name: Judged() for name in ("model 3", "copy-paste", "no defect")}
+    real = Judged()
+    for number, maps in enumerate(unseen_maps(unseen)):
+        drawn = drawn_edges(edge_map(edges, maps, None), maps.mask, edge_config.network.line_threshold)
+        merged = merge_edges(drawn, maps.background_edges, maps.mask)
+        true = paste(maps.image, maps.background, maps.mask)
+        made = {"model 3": paste(painted(paint, maps, merged, None), maps.background, maps.mask),
+                "copy-paste": torch.stack([copied(copies, one, mask[0] > 0, number * 100 + place) for place, (one, mask)
+                                           in enumerate(zip(maps.background, maps.mask))]),
+                "no defect": maps.background}
+        for name, pictures in made.items():
+            judged[name].add(pictures, true, maps.mask)
+        real.add(true, true, maps.mask)
+    beside = {"model 3": f"{steps} steps, {minutes}", "copy-paste": "into the same boxes", "no defect": ""}
+    for name, found in judged.items():
+        distance = found.distance(real)
+        yield (f"fpc, {name} against the real defect: PSNR in the mask", f"{np.mean(found.psnr):.2f} dB", beside[name])
+        yield (f"fpc, {name}: kernel distance of defect crops [{EXTRACTOR}]",
+               f"{1000 * distance.value:.2f} e-3", f"+- {1000 * distance.standard_error:.2f}, {len(found.crops)} crops")
+
+
+EXTRACTOR = "scattering"
+
+
+class Judged:
+    """Pictures of one way: PSNR in their masks, and a crop round each mask's part."""
+
+    def __init__(self):
+        self.psnr, self.crops = [], []
+
+    def add(self, pictures: Tensor, true: Tensor, masks: Tensor) -> None:
+        for one, wanted, mask in zip(pictures.clamp(0, 1), true, masks[:, 0] > 0):
+            self.psnr.append(likeness(one, wanted, mask)["psnr_in_mask"])
+            self.crops += defect_crops(images.to_pixels(one), mask.numpy())
+
+    def distance(self, real: "Judged"):
+        extract = extractor(EXTRACTOR)
+        return kernel_distance(extract(real.crops), extract(self.crops))
+
+
+def copied(copies: CopyPaste, background: Tensor, mask: Tensor, number: int) -> Tensor:
+    """The background with a copied defect in each part of the mask, without its margin: float32 [3, H, W]."""
+    picture = background.clone()
+    margin = sum(data(Path()).margin_px) // 2
+    label = next(iter(copies.bank.brightness))
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8))
+    for part, (x, y, width, height) in enumerate(boxes[1:count, :4].tolist()):
+        box = (x + margin, y + margin, x + max(width - margin, margin + 1), y + max(height - margin, margin + 1))
+        generated = copies.generate(Request(image=picture, box=box, label=label, rng=rng(7, number, part)))
+        alpha = generated.alpha * torch.from_numpy(boxed([box], tuple(mask.shape), margin))
+        picture = torch.lerp(picture, generated.image.float(), alpha.float())
+    return picture
