@@ -4,11 +4,15 @@ import time
 
 from tqdm import tqdm
 
+SETTLE_S = 1.0
+
 
 class Progress:
     """Counts finished pieces of work. A context manager; `step()` after each piece.
 
-    The rate is taken from the first piece's end on: getting ready (workers start, networks warm up) is not the work.
+    The rate is taken from a second after the first piece on: getting ready (workers start, networks warm up) is not the
+    work, and several workers bring their first pieces together.
+
     total      pieces in all
     what       what is counted, such as "images"
     done       pieces that an earlier run had already finished
@@ -17,7 +21,8 @@ class Progress:
 
     def __init__(self, total: int, what: str, *, done: int = 0, every_s: float = 10.0):
         self.total, self.what, self.done, self.first, self.every_s = total, what, done, done, every_s
-        self.began, self.said = None, time.monotonic()
+        self.ready = self.began = None
+        self.said = time.monotonic()
         self.bar = self._bar() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "Progress":
@@ -28,16 +33,18 @@ class Progress:
             self.bar.close()
 
     def step(self, count: int = 1) -> None:
+        now = time.monotonic()
         self.done += count
-        if self.began is None:
-            self.began, self.first = time.monotonic(), self.done
+        self.ready = now if self.ready is None else self.ready
+        if now - self.ready < SETTLE_S:
+            self.began, self.first = now, self.done
             if self.bar is not None:
                 self.bar.close()
                 self.bar = self._bar()
         elif self.bar is not None:
             self.bar.update(count)
-        if self.bar is None and time.monotonic() - self.said >= self.every_s and self.done < self.total:
-            self.said = time.monotonic()
+        elif now - self.said >= self.every_s and self.done < self.total:
+            self.said = now
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:

@@ -18,17 +18,19 @@ def clock(monkeypatch):
     return made
 
 
-def test_getting_ready_is_not_taken_for_the_work(clock, capsys):
-    """40 s until the first image, as workers take to start, then two images a second."""
+def test_getting_ready_and_the_first_pieces_together_are_not_taken_for_the_work(clock, capsys):
+    """40 s until the workers bring six images at once, then two a second."""
     with Progress(300, "images", done=20) as counted:
         assert counted.line() == "20 of 300 images"
         clock.now += 40
-        counted.step()
-        for _ in range(4):
+        for _ in range(6):
+            counted.step()
+        assert counted.line() == "26 of 300 images"
+        for _ in range(8):
             clock.now += 0.5
             counted.step()
-        assert counted.line() == "25 of 300 images, 2.0 a second, 2 min 18 s left"
-    assert capsys.readouterr().err == "21 of 300 images\n"
+        assert counted.line() == "34 of 300 images, 2.0 a second, 2 min 13 s left"
+    assert capsys.readouterr().err == "28 of 300 images, 2.0 a second, 2 min 16 s left\n"
 
 
 def test_plain_lines_come_every_few_seconds(clock, capsys):
@@ -41,13 +43,14 @@ def test_plain_lines_come_every_few_seconds(clock, capsys):
     assert said[0] == "10 of 100 images, 1.0 a second, 1 min 30 s left"
 
 
-def test_a_bar_on_a_terminal_starts_its_clock_with_the_first_piece(monkeypatch):
+def test_a_bar_on_a_terminal_starts_its_clock_with_the_first_piece(clock, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     with Progress(50, "images", done=5) as counted:
         before = counted.bar
         counted.step()
         assert counted.bar is not before
         assert (counted.bar.n, counted.bar.initial) == (6, 6)
+        clock.now += 2
         counted.step(2)
         assert counted.bar.n == 8
 
