@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.data import formats, images, shapes, splits
-from core.data.records import Dataset, Instance, Record
+from core.data.records import Dataset, Record
 from core.errors import DataError
 from core.progress import Progress
 
@@ -187,13 +187,30 @@ def without_defects(record: Record, image: np.ndarray, fill: Fill, config: DataC
 def regions(record: Record, image: np.ndarray, background: np.ndarray, classes: Sequence[str], config: DataConfig,
             ) -> Iterator[tuple[Scene, np.ndarray]]:
     """The region of each defect (fit: window), or the middle square with all of them (fit: whole)."""
-    learnt = [item for item in record.instances if item.label in classes and not item.ignore]
-    for item in learnt if config.fit == "window" else learnt[:1]:
+    masks = [(item, shapes.instance_mask(item, record.size)) for item in record.instances]
+    learnt = [(item, mask) for item, mask in masks if item.label in classes and not item.ignore]
+    for item, mask in learnt if config.fit == "window" else learnt[:1]:
         window, scale = (region_of(item.box, record.size, config) if config.fit == "window"
                            else middle_square(record.size, config.size_px))
-        label = classes.index(item.label)
-        yield one_region(record, item, label, cut(image, window, scale), cut(background, window, scale), window, scale,
-                         config)
+        part = {"window": window, "scale": scale}
+        flags, boxes = np.zeros(cut(image, **part).shape[:2], np.uint8), []
+        for other, other_mask in masks:
+            same = other.label == item.label and not other.ignore
+            inside = cut(other_mask, **part, mask=True)
+            flags[inside] |= DEFECT if same else OTHER
+            if same and inside.any():
+                boxes.append(bounds(inside))
+        scene = Scene(record.name, 0, *flags.shape, classes.index(item.label), bounds(cut(mask, **part, mask=True)),
+                      tuple(boxes))
+        yield scene, planes_of(cut(image, **part), cut(background, **part), flags, config.sigma)
+
+
+def planes_of(image: np.ndarray, background: np.ndarray, flags: np.ndarray, sigma: float) -> np.ndarray:
+    """uint8 [7, H, W], see Scenes."""
+    found = canny(torch.stack([grey_of(images.to_tensor(picture)) for picture in (image, background)]), sigma)
+    edges, background_edges = found[:, 0].numpy().astype(np.uint8)
+    flags = flags | edges * EDGES | background_edges * BACKGROUND_EDGES
+    return np.concatenate([image.transpose(2, 0, 1), background.transpose(2, 0, 1), flags[None]])
 
 
 def region_of(box: Sequence[float], size: tuple[int, int], config: DataConfig) -> tuple[Box, float]:
@@ -235,22 +252,6 @@ def cut(pixels: np.ndarray, window: Box, scale: float, *, mask: bool = False) ->
     if mask:
         return cv2.resize(part.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
     return cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-
-
-def one_region(record: Record, item: Instance, label: int, image: np.ndarray, background: np.ndarray, window: Box,
-               scale: float, config: DataConfig) -> tuple[Scene, np.ndarray]:
-    flags, boxes = np.zeros(image.shape[:2], np.uint8), []
-    for other in record.instances:
-        same = other.label == item.label and not other.ignore
-        inside = cut(shapes.instance_mask(other, record.size), window, scale, mask=True)
-        flags[inside] |= DEFECT if same else OTHER
-        if same and inside.any():
-            boxes.append(bounds(inside))
-    own = bounds(cut(shapes.instance_mask(item, record.size), window, scale, mask=True))
-    found = canny(torch.stack([grey_of(images.to_tensor(picture)) for picture in (image, background)]), config.sigma)
-    flags |= found[0, 0].numpy().astype(np.uint8) * EDGES | found[1, 0].numpy().astype(np.uint8) * BACKGROUND_EDGES
-    planes = np.concatenate([image.transpose(2, 0, 1), background.transpose(2, 0, 1), flags[None]])
-    return Scene(record.name, 0, *flags.shape, label, own, tuple(boxes)), np.ascontiguousarray(planes)
 
 
 def bounds(mask: np.ndarray) -> Box:

@@ -21,7 +21,7 @@ from midg.maps import edge_map, to_maps
 from midg.networks import edge_judged, merge_edges
 from midg.runs import find_run
 from midg.task import DefectTask, EdgeTask, GivenEdgesTask, JointTask
-from tests import golden
+from tests import golden, sets
 from tests.children import differences
 from tests.midg import made
 
@@ -191,6 +191,32 @@ def test_a_run_of_other_classes_is_refused(root, experiment, tmp_path):
     (run / "classes.txt").write_text("pit\ncrack\n")
     with pytest.raises(ConfigError, match="has learnt other classes, got pit, crack where these data have exposed_"):
         task_of(DefectTask, made.defect_config(root, edges=tmp_path))
+
+
+def test_classes_are_an_input_of_one_model(tmp_path):
+    """Two classes: the networks take the label, and the label's own weights learn."""
+    root = sets.write_coco(tmp_path / "set", bad=6, good=0)
+    for kind, config in ((EdgeTask, made.edge_config(root)), (GivenEdgesTask, made.given_config(root))):
+        task = task_of(kind, config)
+        assert task.classes == sets.CLASSES
+        assert {int(task.train_data[index, 0]["label"]) for index in range(len(task.train_data))} == {0, 1}
+        turns, batch = turns_of(task), batch_of(task)
+        tables = [module for module in task.modules["generator"].modules() if isinstance(module, nn.Embedding)]
+        for turn in turns.values():
+            turn.take(batch, 0)
+        seen = batch["label"].unique()
+        assert all(table.weight[seen].abs().sum() > 0 for table in tables)
+        assert len(tables) > 10
+    only = task_of(EdgeTask, made.edge_config(root, classes=("scratch",)))
+    assert only.classes == ("scratch",)
+    assert only.label(to_maps(batch_of(only))) is None
+
+
+def test_bfloat16_trains(root, experiment, tmp_path):
+    loop = made.few_steps(2, precision="bfloat16")
+    for kind, config in ((EdgeTask, made.edge_config(root, loop=loop)),
+                         (DefectTask, made.defect_config(root, edges=experiment, loop=loop))):
+        assert run_task(kind, config, tmp_path / kind.__name__) == 0
 
 
 def test_figures_and_sheets(root, experiment, tmp_path):
