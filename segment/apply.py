@@ -1,7 +1,7 @@
 """A trained segmenter on image files: index masks, overlays, and every found part as COCO and as a row of a table."""
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +13,24 @@ from torch import nn
 from core import checkpoint
 from core import config as configs
 from core.data import formats
-from core.data.images import encode_png, is_image, read_image, write_bytes
+from core.data.bands import BlockRows, IndexPng, WholeRows, open_rows
+from core.data.images import encode_png, is_image, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance
 from core.errors import CheckpointError, ConfigError, DataError
-from core.files import writing
+from core.files import whole_file, writing
 from core.progress import Progress
 from core.visualise import encode_jpeg, shown, white_point
 
 from . import models
 from .evaluate import write_csv
-from .infer import ArrayRows, labels_of, predict
+from .infer import Rows, labels_of, predict
 from .panels import palette, tinted
+from .parts import Part, Parts
 from .settings import SegmentConfig
 
 CLASSES = "classes.json"
+OVERLAY_PX = 4096       # longest side of the overlay of an image in bands
 HEAD = ("image", "class", "area_px", "x1", "y1", "x2", "y2", "confidence")
 
 
@@ -40,13 +43,14 @@ class Segmenter:
 
     def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels [H, W, 3] -> labels uint8 [H, W] and the probability of each in 255ths, uint8 [H, W]."""
-        labels, sure = np.zeros(pixels.shape[:2], np.uint8), np.zeros(pixels.shape[:2], np.uint8)
-        for top, band in predict(self.network, ArrayRows(pixels), self.config.infer, self.config.data.channels):
-            rows = slice(top, top + band.shape[1])
-            labels[rows] = labels_of(band, self.config.infer.threshold)
-            likeliest = torch.maximum(band[0], 1 - band[0]) if len(band) == 1 else band.amax(0)
-            sure[rows] = likeliest.mul(255).round().byte().numpy()
+        labels, sure = (np.concatenate(bands) for bands in zip(*self.bands(WholeRows(pixels))))
         return without_small(labels, self.config.infer.minimum_px), sure
+
+    def bands(self, image: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same for an image in rows, as bands that follow each other, but that no small part is dropped."""
+        for _, band in predict(self.network, image, self.config.infer, self.config.data.channels):
+            likeliest = torch.maximum(band[0], 1 - band[0]) if len(band) == 1 else band.amax(0)
+            yield labels_of(band, self.config.infer.threshold), likeliest.mul(255).round().byte().numpy()
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device) -> Segmenter:
@@ -74,35 +78,73 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
           on: torch.device) -> dict[str, float]:
     """Write into `output` labels/NAME.png (index, with a palette), overlays/NAME.jpg, objects.csv, and a COCO set.
 
-    A file that cannot be read is passed over; when all others are done, DataError names every one.
+    Images that are worked on in bands have an overlay of at most 4096 px, and are in objects.csv but not in the COCO
+    set. A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
     for option in inputs:
         if option != "input":
             raise ConfigError(f"--{option}: not for the segmenter, which takes --input alone. Leave it out")
     places = image_places(inputs["input"])
     segmenter = load(run, overrides, on)
-    records, rows, unread = [], [], []
+    records, rows, unread, done = [], [], [], 0
     with Progress(len(places), "images") as progress:
         for name, path in places.items():
             try:
-                pixels = read_image(path)
+                parts, record = work_on(segmenter, name, path, output)
             except DataError as error:
                 unread.append(str(error))
             else:
-                labels, sure = segmenter(pixels)
-                write_pictures(output, name, pixels, labels, len(segmenter.classes))
-                records.append(found_on(path, name, labels, segmenter.classes))
-                rows += [object_row(record_name, item, labels, sure, segmenter.classes)
-                         for record_name, item in ((name, item) for item in records[-1].instances)]
+                done += 1
+                records += [record] * (record is not None)
+                rows += [(name, segmenter.classes[part.number - 1], part.area_px, *part.box, part.confidence)
+                         for part in parts]
             progress.step()
-    if records:
+    if done:
         write_csv(output / "objects.csv", HEAD, iter(rows))
+    if records:
         found = Dataset(root=output, format="masks", classes=segmenter.classes, records=tuple(records))
         formats.write(found, output, "coco")
     if unread:
         raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
                                    "the results of the others"]))
-    return {"images": len(records), "objects": len(rows)}
+    return {"images": done, "objects": len(rows)}
+
+
+def work_on(segmenter: Segmenter, name: str, path: Path, output: Path) -> tuple[list[Part], Record | None]:
+    """Write the pictures of one image; its parts, and its record where it was worked on as a whole."""
+    image = open_rows(path)
+    mask, picture = output / "labels" / f"{name}.png", output / "overlays" / f"{name}.jpg"
+    for target in (mask, picture):
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+    width, height = image.size
+    if isinstance(image, BlockRows) and width * height > segmenter.config.infer.bands_above_mpx * 1e6:
+        return in_bands(segmenter, image, open_rows(path), mask, picture), None
+    pixels, parts = image.rows(0, height), Parts()
+    labels, sure = segmenter(pixels)
+    parts.add(labels, sure)
+    write_bytes(mask, encode_png(labels, palette=palette(len(segmenter.classes))))
+    write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
+    return parts.finished(), found_on(path, name, labels, segmenter.classes)
+
+
+def in_bands(segmenter: Segmenter, image: Rows, again: Rows, mask: Path, picture: Path) -> list[Part]:
+    """The same for an image larger than memory; `again` reads it a second time, for the overlay."""
+    parts, thin, top = Parts(), [], 0
+    step = -(-max(image.size) // OVERLAY_PX)
+    with whole_file(mask) as file:
+        png = IndexPng(file, image.size, palette(len(segmenter.classes)))
+        for labels, sure in segmenter.bands(image):
+            png.write(labels)
+            parts.add(labels, sure)
+            first = -top % step
+            pixels = again.rows(top, top + len(labels))
+            thin.append((np.ascontiguousarray(pixels[first::step, ::step]), labels[first::step, ::step].copy()))
+            top += len(labels)
+        png.close()
+    pixels, labels = (np.concatenate(bands) for bands in zip(*thin))
+    write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
+    return parts.finished()
 
 
 def image_places(path: Path) -> dict[str, Path]:
@@ -129,15 +171,6 @@ def image_places(path: Path) -> dict[str, Path]:
     return dict(zip(names, files))
 
 
-def write_pictures(output: Path, name: str, pixels: np.ndarray, labels: np.ndarray, classes: int) -> None:
-    mask, picture = output / "labels" / f"{name}.png", output / "overlays" / f"{name}.jpg"
-    for path in (mask, picture):
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(mask, encode_png(labels, palette=palette(classes)))
-    write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
-
-
 def found_on(path: Path, name: str, labels: np.ndarray, classes: tuple[str, ...]) -> Record:
     """A record of the image whose instances are the connected parts (8 neighbours) of each class."""
     size, items = labels.shape[::-1], []
@@ -147,12 +180,6 @@ def found_on(path: Path, name: str, labels: np.ndarray, classes: tuple[str, ...]
             x, y, width, height = stats[part, :4].tolist()
             items.append(crop_instance(parts[y:y + height, x:x + width] == part, x, y, size, label))
     return Record(image=path, name=name, size=size, instances=tuple(items))
-
-
-def object_row(name: str, item, labels: np.ndarray, sure: np.ndarray, classes: tuple[str, ...]) -> tuple:
-    x1, y1, x2, y2 = (int(side) for side in item.box)
-    inside = labels[y1:y2, x1:x2] == 1 + classes.index(item.label)
-    return name, item.label, int(inside.sum()), x1, y1, x2, y2, float(sure[y1:y2, x1:x2][inside].mean() / 255)
 
 
 def without_small(labels: np.ndarray, minimum_px: int) -> np.ndarray:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.data.bands import WholeRows
 from core.data.images import write_bytes, write_image
 from core.data.records import Record
 from core.metrics import segmentation as seg
 
 from .data import read_labelled
-from .infer import ArrayRows, axis, labels_of, predict
+from .infer import axis, labels_of, predict
 from .losses import losses
 from .panels import panel
 from .settings import SegmentConfig
@@ -62,7 +63,7 @@ def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, 
 
 def predicted(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> tuple[Tensor, np.ndarray]:
     """Probabilities float32 [K, H, W] and labels uint8 [H, W]."""
-    bands = [band for _, band in predict(network, ArrayRows(pixels), config.infer, config.data.channels)]
+    bands = [band for _, band in predict(network, WholeRows(pixels), config.infer, config.data.channels)]
     chances = torch.cat(bands, 1)
     return chances, labels_of(chances, config.infer.threshold)
 

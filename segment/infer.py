@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.data.bands import WholeRows
 from core.errors import ConfigError
 from core.tiling import mirror, smaller, starts
 
@@ -32,16 +33,6 @@ class Rows(Protocol):
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """Pixels uint8 or uint16 [bottom - top, W, 3]. `top` never falls from call to call."""
-
-
-class ArrayRows:
-    """Pixels [H, W, 3] in memory."""
-
-    def __init__(self, pixels: np.ndarray):
-        self.pixels, self.size = pixels, pixels.shape[1::-1]
-
-    def rows(self, top: int, bottom: int) -> np.ndarray:
-        return self.pixels[top:bottom]
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int)
 
 def predict_whole(network: nn.Module, pixels: np.ndarray, config: InferConfig, channels: int) -> Tensor:
     """Probabilities float32 [K, H, W] of an image uint8 or uint16 [H, W, 3] in memory."""
-    return torch.cat([band for _, band in predict(network, ArrayRows(pixels), config, channels)], 1)
+    return torch.cat([band for _, band in predict(network, WholeRows(pixels), config, channels)], 1)
 
 
 def labels_of(chances: Tensor, threshold: float) -> np.ndarray:

@@ -148,7 +148,9 @@ class InferConfig(Section):
     batch: int = Field(1, ge=1, description="tiles a call")
     flips: bool = Field(False, description="average over the four mirrorings")
     threshold: float = Field(0.5, gt=0, lt=1, description="of networks with one output")
-    minimum_px: int = Field(0, ge=0, description="smaller predicted parts are dropped")
+    minimum_px: int = Field(0, ge=0, description="smaller predicted parts are dropped; not from images in bands")
+    bands_above_mpx: int = Field(
+        200, ge=1, description="test.py --input: larger TIFF and BMP are read and written in bands of rows")
 
 
 class SegmentConfig(Section):

@@ -19,6 +19,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, ORIENTATION, SAMPLES, ST
     256, 257, 258, 259, 262, 273, 274, 277, 278, 279)
 PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, FORMAT = 284, 317, 322, 323, 324, 325, 339
 PLAIN, DEFLATED = 1, (8, 32946)
+PLAIN_ROWS = 64         # read at a time where an image is stored plain and in one piece
 TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -115,6 +116,11 @@ def _tiff(path: Path, file: BinaryIO) -> BlockRows:
     block_width = one[TILE_WIDTH] if tiled else width
     across, kind = -(-width // block_width), np.dtype(f"{order}u{min(bits) // 8}")
     offsets, counts = (tags[TILE_OFFSETS], tags[TILE_COUNTS]) if tiled else (tags[OFFSETS], tags[COUNTS])
+    if len(offsets) == 1 and compression == PLAIN and not tiled:        # one strip: cut where we like
+        row_bytes, block_rows = width * samples * kind.itemsize, min(block_rows, PLAIN_ROWS)
+        tops = range(0, height, block_rows)
+        offsets = [offsets[0] + top * row_bytes for top in tops]
+        counts = [min(block_rows, height - top) * row_bytes for top in tops]
     if len(offsets) != across * -(-height // block_rows) or len(offsets) != len(counts):
         raise Unfit
 
@@ -173,7 +179,7 @@ def _bmp(path: Path, file: BinaryIO) -> BlockRows:
     width, height, planes, bits, compression = struct.unpack_from("<iiHHI", head, 18)
     if (bits, compression, planes) != (24, 0, 1) or width <= 0 or height <= 0:
         raise Unfit
-    stride, block_rows = -(-width * 3 // 4) * 4, 64
+    stride, block_rows = -(-width * 3 // 4) * 4, PLAIN_ROWS
 
     def decode(number: int) -> np.ndarray:
         top, bottom = number * block_rows, min((number + 1) * block_rows, height)

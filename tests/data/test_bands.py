@@ -90,6 +90,13 @@ def test_files_of_other_programs_are_read_alike(tmp_path):
         assert np.array_equal(image.rows(5, 64), read_image(tmp_path / name)[5:64]), name
 
 
+def test_an_image_in_one_plain_strip_is_read_in_pieces(tmp_path):
+    pixels = picture(size=(20, 400))
+    image = open_rows(write_tiff(tmp_path / "a.tif", pixels, strip=400))
+    assert np.array_equal(image.rows(150, 290), pixels[150:290])
+    assert max(block.nbytes for block in image.held.values()) < pixels.nbytes / 5
+
+
 def test_bands_may_overlap_and_what_was_passed_is_dropped(tmp_path):
     pixels = picture(size=(20, 400))
     image = open_rows(write_tiff(tmp_path / "a.tif", pixels, strip=8))

@@ -1,7 +1,12 @@
 """Tiled inference: as the whole image at once, for any size, batch and tile; no seams; memory of a row of tiles."""
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from core.errors import ConfigError
@@ -9,7 +14,7 @@ from core.metrics.segmentation import label_changes, seam_ratio
 from core.seeding import rng
 from segment import infer
 from segment.data import network_input
-from segment.infer import ArrayRows, axis, labels_of, predict, predict_whole
+from segment.infer import axis, labels_of, predict, predict_whole
 from segment.losses import probabilities
 from segment.networks import Compact, FlexUNet, SmallUNet
 from segment.settings import InferConfig
@@ -195,4 +200,16 @@ def test_labels_are_the_likeliest_class_or_above_the_threshold():
     assert labels_of(chances, 0.5).tolist() == [[1, 0]]
     assert labels_of(chances[:1], 0.4).tolist() == [[0, 1]]
     assert labels_of(chances, 0.5).dtype == np.uint8
-    assert ArrayRows(image((5, 9))).rows(2, 4).shape == (2, 5, 3)
+
+
+def test_a_large_image_takes_the_memory_of_a_row_of_tiles(tmp_path):
+    """Its pixels would take 41 MiB, its probabilities 165: as 40,000 x 40,000 px under 2 GiB, but smaller."""
+    size = (1200, 12_000)
+    tile = np.random.default_rng(0).integers(0, 256, (500, 1200)).astype(np.uint8)
+    Image.fromarray(np.tile(tile, (24, 1))).save(tmp_path / "large.tif")
+    done = subprocess.run([sys.executable, Path(__file__).parent / "work_in_bands.py", tmp_path / "large.tif",
+                           tmp_path / "labels.png"], capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 50
+    with Image.open(tmp_path / "labels.png") as labels:
+        assert labels.size == size

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from core import checkpoint, experiment, registry
 from core.config import load
@@ -22,10 +24,11 @@ from core.runlog import open_run
 from segment import history
 from segment.apply import Segmenter, image_places, without_small
 from segment.apply import load as load_segmenter
+from segment.parts import Parts
 from segment.settings import SegmentConfig
 from segment.task import SegmentTask, clip_elements
 from tests import golden
-from tests.segment.made import CLASSES, make_set
+from tests.segment.made import CLASSES, make_set, picture
 
 ROOT, CPU = Path(__file__).resolve().parents[2], torch.device("cpu")
 SMALL = ["network.widths=[8, 16, 32]", "loop.batch_size=8", "loop.workers=0", "data.crop_px=48",
@@ -260,3 +263,45 @@ def test_the_course_takes_the_mean_of_losses_between_evaluations(tmp_path):
     assert course["learning_rate"][1] == 0.05
     assert course["miou"][1] == 0.5
     assert course["miou"][0] != course["miou"][0]
+
+
+def test_large_images_are_worked_on_in_bands_with_the_same_result(experiment_folder, tmp_path):
+    run = experiment_folder / "segment"
+    pixels = np.concatenate([np.concatenate([picture(number, (200, 150))[0] for number in range(row, row + 6)], 1)
+                             for row in range(0, 36, 6)])
+    assert pixels.shape == (900, 1200, 3)
+    given = tmp_path / "in"
+    given.mkdir()
+    Image.fromarray(pixels).save(given / "large.tif")
+    options = ["infer.tile_px=128", "infer.bands_above_mpx=1"]
+    figures = SegmentTask.apply(run, {"input": given}, tmp_path / "bands", options, CPU)
+    whole = SegmentTask.apply(run, {"input": given}, tmp_path / "whole", [], CPU)
+    assert figures == whole
+    assert figures["objects"] > 20
+    for name in ("labels/large.png", "objects.csv"):
+        read = read_mask if name.endswith("png") else Path.read_bytes
+        assert np.array_equal(read(tmp_path / "bands" / name), read(tmp_path / "whole" / name))
+    assert read_image(tmp_path / "bands" / "overlays" / "large.jpg").shape == (900, 1200, 3)
+    assert not (tmp_path / "bands" / "annotations.json").exists()
+    data = bytearray((given / "large.tif").read_bytes())
+    (given / "large.tif").write_bytes(data[:1_000_000])
+    assert len(data) > 3_000_000
+    with pytest.raises(DataError, match="1 of 1 images could not be read"):
+        SegmentTask.apply(run, {"input": given}, tmp_path / "cut", options, CPU)
+    assert not list((tmp_path / "cut" / "labels").iterdir())
+
+
+def test_parts_that_reach_over_bands_are_one():
+    random = np.random.default_rng(1)
+    labels = (cv2.GaussianBlur(random.random((90, 80)).astype(np.float32), (0, 0), 1.5) > 0.51).astype(np.uint8)
+    labels[:, 40:] *= 2
+    sure = random.integers(100, 256, labels.shape).astype(np.uint8)
+    whole, bands = Parts(), Parts()
+    whole.add(labels, sure)
+    for top in range(0, 90, 7):
+        bands.add(labels[top:top + 7], sure[top:top + 7])
+    assert len(whole.finished()) > 15
+    for one, other in zip(whole.finished(), bands.finished(), strict=True):
+        assert (one.number, one.area_px, one.box) == (other.number, other.area_px, other.box)
+        assert one.confidence == pytest.approx(other.confidence)
+    assert sum(part.area_px for part in bands.finished()) == np.count_nonzero(labels)
