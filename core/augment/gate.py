@@ -13,6 +13,7 @@ from .settings import GateSettings
 
 VISIBILITY_LIMITS = (1.2, 3.0)
 SEEN_PX = 100               # a smaller defect needs more contrast to be seen, by the fourth root of its area
+HIDDEN = 0.4                # a label less wide and high than these parts of its box is what little shows of a defect
 SIMPLE_PX = 400             # a smaller defect has little detail to be told by
 SIMPLE_SHARE = 0.5          # of what lies between the limit of likeness and a perfect copy, added for the smallest
 CALIBRATION_CROPS = 100     # training defects, evenly chosen, that the limit of visibility is learned from
@@ -55,6 +56,8 @@ class Gate:
         limits = self.settings
         faint = figures["visibility"] < self.visibility and figures["contrast"] < limits.plain
         if faint or figures["contrast"] < limits.contrast * max(1, SEEN_PX / mask.sum()) ** 0.25:
+            return Verdict(False, "not visible", figures)
+        if figures["growth"] < HIDDEN and not place_given:
             return Verdict(False, "not visible", figures)
         if figures["growth"] > limits.outgrown or figures["cover"] > limits.cover:
             return Verdict(False, "too large", figures)

@@ -13,6 +13,7 @@ CANVAS_PX = 20              # side of the coarse picture: the defect and a rim
 SHIFT_PX = 4                # how far the label's middle may lie from the original's, both ways, in coarse px
 PIECE_PX = 32               # of a larger defect this much is compared at native scale
 CANDIDATES = 14             # originals, in a turn each, that are compared at native scale
+PEAKS_PX = 2000             # px compared once more, without what lies round the original, at the best 4 shifts or more
 SIZE_WEIGHT = 0.2           # of the coarse correlation a factor of e in size costs
 DETAIL_SIGMA_PX = 3.0       # what varies more slowly than this is light, not detail
 FLAT = (0.5 / 255) ** 2     # variance of a picture in which there is nothing to be seen
@@ -120,8 +121,10 @@ def _fine(grey: np.ndarray, box: Box, piece: Piece, level: int, view: int) -> fl
     if place.shape[0] < height or place.shape[1] < width:
         return -1.0
     correlation = cv2.matchTemplate(_detail(place), _detail(picture), cv2.TM_CCOEFF_NORMED, mask=weight)
-    y, x = np.unravel_index(np.where(np.isfinite(correlation), correlation, -1).argmax(), correlation.shape)
-    return _correlation(place[y:y + height, x:x + width], picture, weight)
+    best = np.argsort(-np.where(np.isfinite(correlation), correlation, -1), axis=None, kind="stable")
+    best = best[:max(4, PEAKS_PX // picture.size)]
+    return max(_correlation(place[y:y + height, x:x + width], picture, weight)
+               for y, x in zip(*np.unravel_index(best, correlation.shape)))
 
 
 def _piece(crop: Crop) -> Piece:

@@ -72,3 +72,12 @@ def test_small_defects_may_be_more_alike(bank):
     assert gate.copy_limit(0) == pytest.approx(0.9)
     assert gate.copy_limit(200) == pytest.approx(0.85)
     assert gate.copy_limit(5000) == gate.copy_limit(400) == 0.8
+
+
+def test_what_shows_little_of_itself_is_not_visible(bank):
+    gate, crop = Gate(bank, near_copy_off=True), bank.crops[0]
+    x1, y1, x2, y2 = crop.inner_box
+    wide = (x1 - 2 * (x2 - x1), y1 - 2 * (y2 - y1), x2 + 2 * (x2 - x1), y2 + 2 * (y2 - y1))
+    judged = (crop.clean, crop.pixels, crop.mask, crop.label, wide)
+    assert gate.judge(*judged).reason == "not visible"
+    assert gate.judge(*judged, place_given=True).reason != "not visible"
