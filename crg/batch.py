@@ -23,8 +23,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Painted:
-    """Image [N, 3, H, W] in about -1..1, the defect model's own patch [N, 3, S, S], the last mask [N, 1, S, S]."""
+    """Image [N, 3, H, W] in about -1..1, the defect model's own patch [N, 3, S, S], the last mask [N, 1, S, S].
+
+    noised      what it began with, like image
+    """
     image: Tensor
+    noised: Tensor
     patch: Tensor
     mask: Tensor | None
 

@@ -35,8 +35,7 @@ class FastSampler:
         batch = Batch.of(jobs, self.side, device)
         rows, config = range(len(jobs)), self.config.fast
         image = self.schedule.noised(batch.clean, config.start, batch.noise(batch.clean))
-        patch = batch.patch(image, rows)
-        mask = None
+        noised, patch, mask = image, batch.patch(image, rows), None
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
             clean = self.predict(self.context, image, index)[1]
             if number < len(self.indices) - config.free_steps:
@@ -54,7 +53,7 @@ class FastSampler:
                          else self.schedule.ddim_step(wanted, patch_noise, index, target))
         if not image.isfinite().all():
             raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
-        return Painted(image=image, patch=patch, mask=mask)
+        return Painted(image=image, noised=noised, patch=patch, mask=mask)
 
     def predict(self, model: Denoiser, image: Tensor, index: int, *labels: Tensor) -> tuple[Tensor, Tensor]:
         """The noise in the image, and the clean image."""

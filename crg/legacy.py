@@ -8,14 +8,17 @@
 What means something is translated; what does not is named; a key that nobody knows is an error where it is like one
 that is known. Weights are read by crg/legacy_weights.py.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core import config as configs
 from core.config_yaml import Entry, Problem, plain, read_file
 from core.errors import ConfigError, did_you_mean
 
 from .legacy_keys import DEAD, FIXED, MARKS, PAINT, SECTIONS, TRAIN
+from .settings import PaintConfig
 
 Purpose = Literal["paint", "context", "defect"]
 
@@ -71,6 +74,17 @@ def read_config(path: Path) -> Earlier:
     return Earlier(Path(path), purpose, values, tuple(notes))
 
 
+def paint_config(path: Path, overrides: Sequence[str] = ()) -> tuple[PaintConfig, tuple[str, ...]]:
+    """The configuration of a painting run, from this project's file or an earlier one, and notes. Or ConfigError."""
+    if not is_earlier(path):
+        return configs.load(PaintConfig, path, overrides), ()
+    earlier = read_config(path)
+    if earlier.purpose != "paint":
+        raise ConfigError(f"{path}: is for training, got a file for '{earlier.purpose}'. Give it to train.py --model "
+                          f"crg-{earlier.purpose} --config {path}")
+    return configs.load(PaintConfig, path, overrides, values=earlier.values), earlier.notes
+
+
 def flat(root: Entry, prefix: str = "") -> dict[str, Entry]:
     """"ddim.schedule_params.start_step" -> its entry, for every single value and list."""
     found = {}
@@ -119,6 +133,9 @@ def finish(purpose: Purpose, entries: dict[str, Entry], values: dict[str, Any], 
 
 def finish_paint(entries: dict[str, Entry], values: dict[str, Any], notes: list[str]) -> list[Problem]:
     problems = []
+    values.update(fit="whole", paste=False, retries=0, keep_unseen=True)
+    notes.append("as in the earlier code, the image is squeezed to the context model's size, its background is not put "
+                 "back, and pictures without a visible defect are kept; see keys fit, paste, retries and keep_unseen")
     kept, named = (entries.get(f"{key}") for key in ("timestep_respacing", "ddim.schedule_params.ddpm_num_steps"))
     if kept is not None and named is not None and str(plain(kept)) != str(plain(named)):
         problems.append(Problem(named.line, f"{named.where}: 'ddim.schedule_params.ddpm_num_steps' must be that of "

@@ -84,7 +84,7 @@ class Sampler:
         batch = Batch.of(jobs, self.side, device)
         walk, guidance = self.config.walk, self.config.guidance
         image = self.schedule.noised(batch.clean, walk.start, batch.noise(batch.clean))
-        patch, mask = batch.patch(image, range(len(jobs))), None
+        noised, patch, mask = image, batch.patch(image, range(len(jobs))), None
         power, went_down, self.steps_done = 0, False, 0
         for index, target in itertools.pairwise(self.walk):
             if target < index:
@@ -97,7 +97,7 @@ class Sampler:
                 image = self.schedule.noised_further(image, target, batch.noise(image))
                 patch = self.schedule.noised_further(patch, target, batch.noise(patch))
                 went_down, power = False, power - 1
-        return Painted(image=image, patch=patch, mask=mask)
+        return Painted(image=image, noised=noised, patch=patch, mask=mask)
 
     def guided(self, batch: Batch, image: Tensor, patch: Tensor, past: Tensor | None, index: int, target: int,
                power: int) -> tuple[View, Tensor | None, Tensor, Tensor]:

@@ -96,8 +96,7 @@ class SheetConfig(Section):
 class ModelConfig(Section):
     """Sections of both models."""
     loop: LoopConfig
-    start_from: Path | None = Field(None, description="weights of guided diffusion's form to begin with; see "
-                                    "scripts/crg_weights.py")
+    start_from: Path | None = Field(None, description="weights of guided diffusion's form to begin with")
     schedule: ScheduleConfig = ScheduleConfig(respacing="")
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -128,22 +127,35 @@ class SourceConfig(Section):
     """Where a trained model is: a run of this project, or a file of weights together with the network's shape."""
     run: Path | None = Field(None, description="run, or the experiment that holds it")
     weights: Path | None = Field(None, description="state dict (.pt) of guided diffusion's form")
-    network: NetworkConfig
+    network: NetworkConfig | None = Field(None, description="shape of the weights' network; a run knows its own")
 
     @model_validator(mode="after")
     def one_of_them(self) -> "SourceConfig":
         if (self.run is None) == (self.weights is None):
             raise ValueError("give one of run and weights")
+        if (self.weights is None) != (self.network is None):
+            raise ValueError("weights need `network`, their shape; a run must not have it")
         return self
 
 
 class PaintConfig(Section):
     """One run of the sampler over a folder of images and points."""
-    images: Path = Field(description="folder of defect-free images with a text file each: `class x y` a line, 0..1")
+    images: Path = Field(description="folder of defect-free images with a text file each: `class x y` a line, x and y "
+                         "in 0..1, or a YOLO row, of which the middle counts")
     classes: Path | None = Field(None, description="JSON file of class names and their numbers; null: the model's own")
     output: Path = Path("images")
     seed: int = Field(0, ge=0, description="every line of every image has noise of its own, from this and its place")
+    fit: Literal["window", "whole"] = Field("window", description="window: work round the point at native resolution; "
+                                            "whole: on the image squeezed to the context model's size, as published")
+    paste: bool = Field(True, description="away from the defect the image is put back, grey level for grey level; "
+                        "false: the context model's image is the result, as published")
+    retries: int = Field(3, ge=0, description="further tries, each with its own noise, where no defect is to be seen")
+    keep_unseen: bool = Field(False, description="write the pictures on which no defect is to be seen too, without a "
+                              "label, as published")
+    write: tuple[str, ...] = Field(("coco", "yolo", "masks"), description="label formats")
     batch_size: int = Field(1, ge=1, description="lines at a time; does not change the images, but for rounding")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks; the rest is float32")
+    compile: bool = Field(False, description="torch.compile the networks: a long start, then faster")
     context: SourceConfig = Field(description="model 5, or weights like checkpoint-256-defect-free.pt")
     defect: SourceConfig = Field(description="model 6, or weights like checkpoint-64-defect.pt")
     sampler: SamplerConfig = SamplerConfig()

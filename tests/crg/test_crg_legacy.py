@@ -95,7 +95,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, old, new, problem):
 
 def test_an_unknown_key_like_none_is_noted(tmp_path):
     earlier = read_config(written(tmp_path, PCB_GEN + "zzz: 1\n"))
-    assert earlier.notes[-2].endswith("zzz is not read: it meant nothing to the earlier code either")
+    assert any(note.endswith("zzz is not read: it meant nothing to the earlier code either") for note in earlier.notes)
 
 
 def test_files_of_this_project_are_not_taken_for_earlier_ones(tmp_path):

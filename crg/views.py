@@ -1,0 +1,105 @@
+"""What the context model sees of an image, a window or all of it squeezed, and how its picture gets back."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.data import images
+
+from .data import eight_bit, mirrored
+
+VISIBLE = 0.3                   # the mask above it is where the defect is
+MARGIN_PX, FEATHER_PX = 6, 4    # round that, the context model's picture is taken over, then fades
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """uint8 [S, S, 3] of an image, uint8 [H, W, 3].
+
+    origin      x, y in px of the image at the view's corner, perhaps beyond the border; None: all of it, squeezed
+    corner      x, y of the patch in the view; `side` is the patch's
+    """
+    image: np.ndarray
+    pixels: np.ndarray
+    origin: tuple[int, int] | None
+    corner: tuple[int, int]
+    side: int
+
+    @property
+    def signed(self) -> Tensor:
+        """float32 [3, S, S] in -1..1."""
+        return torch.from_numpy(np.ascontiguousarray(self.pixels.transpose(2, 0, 1))).float() / 127.5 - 1
+
+    def put_back(self, made: np.ndarray) -> np.ndarray:
+        """The image with the view's pixels in their place; the view itself where it is all of the image."""
+        if self.origin is None:
+            return made
+        whole = self.image.copy()
+        inside, there = self.overlap(whole.shape[:2])
+        whole[inside] = made[there]
+        return whole
+
+    def put_back_mask(self, mask: np.ndarray) -> np.ndarray:
+        if self.origin is None:
+            return mask
+        whole = np.zeros(self.image.shape[:2], bool)
+        inside, there = self.overlap(whole.shape)
+        whole[inside] = mask[there]
+        return whole
+
+    def overlap(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """The part of the image that is in the view, in px of the image and of the view."""
+        inside, there = [], []
+        for first, length, side in zip(self.origin[::-1], shape, self.pixels.shape[:2]):
+            low, high = max(first, 0), min(first + side, length)
+            inside.append(slice(low, high))
+            there.append(slice(low - first, high - first))
+        return tuple(inside), tuple(there)
+
+
+def view_of(path: Path, x: float, y: float, size_px: int, patch_px: int, fit: Literal["window", "whole"]) -> View:
+    """window: the point in the middle, the image mirrored beyond its border. whole: the patch is moved inside."""
+    image = eight_bit(images.read_image(path))
+    if fit == "whole":
+        if image.shape[:2] != (size_px, size_px):
+            image = np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC))
+        corner = tuple(min(max(int(share * size_px) - patch_px // 2, 0), size_px - patch_px) for share in (x, y))
+        return View(image=image, pixels=image, origin=None, corner=corner, side=patch_px)
+    height, width = image.shape[:2]
+    origin = int(x * width) - size_px // 2, int(y * height) - size_px // 2
+    return View(image=image, pixels=mirrored(image, *origin, size_px), origin=origin,
+                corner=((size_px - patch_px) // 2,) * 2, side=patch_px)
+
+
+def support(mask: np.ndarray | None, view: View, paste: bool) -> np.ndarray:
+    """float32 [S, S] of the view in 0..1: where the defect may be, and how much of the painted picture is taken over.
+
+    Round the visible mask with a feathered margin where the image is put back; else, and without a mask, the patch.
+    """
+    alpha = np.zeros(view.pixels.shape[:2], np.float32)
+    x, y = view.corner
+    inside = alpha[y:y + view.side, x:x + view.side]
+    if mask is None or not paste:
+        inside[...] = 1
+        return alpha if not paste else faded(alpha > 0)
+    inside[...] = mask > VISIBLE
+    reach = 2 * (MARGIN_PX + FEATHER_PX) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    return faded(cv2.dilate(alpha, disc) > 0)
+
+
+def faded(mask: np.ndarray) -> np.ndarray:
+    """1 deep in the mask, falling to 0 over its last FEATHER_PX."""
+    distance = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return np.clip(distance / FEATHER_PX, 0, 1).astype(np.float32)
+
+
+def difference_outside(clean: np.ndarray, made: np.ndarray, alpha: np.ndarray) -> float:
+    """Mean absolute difference in grey levels where alpha is 0."""
+    away = alpha == 0
+    return float(np.abs(made[away].astype(np.int16) - clean[away]).mean()) if away.any() else 0.0
