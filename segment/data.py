@@ -1,6 +1,8 @@
 """What the segmenter learns from and is measured on: any labelled set with shapes, split by photographed object."""
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from torch.utils.data import Dataset
 
 from core.data import formats, splits
 from core.data.formats.masks import index_mask
+from core.data.hashing import Fingerprint, fingerprints
 from core.data.images import read_image, to_tensor
 from core.data.records import Dataset as LabelledSet
 from core.data.records import Record
@@ -41,8 +44,25 @@ def open_data(config: DataConfig) -> tuple[LabelledSet, splits.Splits]:
         raise DataError(f"{config.root}: too many classes, got {len(dataset.classes)}. At most {IGNORE - 1}")
     previous = splits.load(config.splits) if config.splits else None
     ratios, seed = (previous.ratios, previous.seed) if previous else (config.ratios, config.split_seed)
-    found = splits.split(dataset, ratios=ratios, seed=seed, previous=previous)
-    return splits.apply(dataset, found), found
+    prints = fingerprints(splits.paths(dataset))
+    found = splits.split(dataset, ratios=ratios, seed=seed, previous=previous, prints=prints)
+    dataset = splits.apply(dataset, found)
+    if config.duplicates == "error":
+        check_leaks(dataset, prints)
+    return dataset, found
+
+
+def check_leaks(dataset: LabelledSet, prints: Mapping[Path, Fingerprint]) -> None:
+    """Raises DataError where pictures that are the same, or nearly, lie in training and in evaluation."""
+    joined, held = splits.joined_groups(dataset, prints), defaultdict(dict)
+    for record in dataset.records:
+        held[joined[splits.group_of(record)]].setdefault(record.split, record.name)
+    leaks = [places for places in held.values() if "train" in places and len(places) > 1]
+    if leaks:
+        shown = "; ".join(" and ".join(f"{name} ({split})" for split, name in places.items()) for places in leaks[:5])
+        raise DataError(f"{dataset.root}: one picture, or nearly, in training and in evaluation, got "
+                        f"{shown}{' ...' if len(leaks) > 5 else ''}. Put them into one split, or say "
+                        "data.duplicates=keep")
 
 
 def records_of(dataset: LabelledSet, split: str) -> tuple[Record, ...]:

@@ -7,13 +7,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.errors import ConfigError
+from core import checkpoint
+from core.errors import CheckpointError, ConfigError
 
 from .networks import Compact, FlexUNet, SmallUNet
 from .settings import CompactConfig, LossConfig, NetworkConfig, SmallUNetConfig, SmpConfig
 
 SMP = "segmentation_models_pytorch"
 SMP_STRIDE = 32
+MOST_OTHER_SHARE = 0.1      # of a network's tensors may be of another shape in the one that it starts from
 
 
 def build(config: NetworkConfig, outputs: int, channels: int) -> nn.Module:
@@ -30,6 +32,24 @@ def build(config: NetworkConfig, outputs: int, channels: int) -> nn.Module:
 def output_count(loss: LossConfig, classes: int) -> int:
     """Outputs of the network: one with bce, else one a class and one for the background."""
     return 1 if loss.name.startswith("bce") else classes + 1
+
+
+def load_start(network: nn.Module, path: Path) -> list[str]:
+    """Begin with the weights of another run's checkpoint, averaged ones where it has some.
+
+    Layers of another shape, such as a head for other classes, stay as they are: returns their names.
+    CheckpointError: not a checkpoint of this network.
+    """
+    parts = checkpoint.load(path)["parts"]
+    given = parts.get("average/network", parts.get("module/network", {}))
+    own = network.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    other = [name for name in own if name not in fitting]
+    if len(other) > MOST_OTHER_SHARE * len(own):
+        raise CheckpointError(f"{path}: is of another network, got {len(fitting)} of {len(own)} fitting tensors. Use "
+                              "the section 'network' of its config.yaml")
+    network.load_state_dict(fitting, strict=False)
+    return other
 
 
 def parameter_count(network: nn.Module) -> int:

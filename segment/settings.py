@@ -113,6 +113,8 @@ class DataConfig(Section):
     ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="train, val, test, by group")
     split_seed: int = Field(0, ge=0)
     splits: Path | None = Field(None, description="a splits.json to keep; null: made, and kept in the run folder")
+    duplicates: Literal["error", "keep"] = Field(
+        "error", description="the same or nearly the same picture in two splits that the set itself gives")
     evaluate_on: Literal["val", "test"] = Field("val", description="what evaluations during training look at")
     crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale")
     defect_share: float = Field(0.5, ge=0, le=1, description="crops centred on a defect, classes in turn")
@@ -158,6 +160,8 @@ class SegmentConfig(Section):
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()
     network: NetworkConfig = CompactConfig()
+    start: Path | None = Field(
+        None, description="checkpoint of another run whose weights to begin with (fine-tuning); null: drawn anew")
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     infer: InferConfig = InferConfig()

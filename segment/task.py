@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn, optim
 
+from core import checkpoint
 from core.data import splits
 from core.data.images import write_bytes
 from core.ema import Average
@@ -47,6 +48,8 @@ class SegmentTask:
         check_loss(config.loss, self.classes)
         outputs = models.output_count(config.loss, len(self.classes))
         self.network = models.build(config.network, outputs, config.data.channels)
+        if config.start is not None and not (run is not None and checkpoint.found(run)):
+            models.load_start(self.network, config.start)
         self.network.to(device, memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"network": self.network}
         self.averages: dict[str, Average] = {}

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from core.data import formats, splits
-from core.data.images import encode_png, write_bytes, write_image
+from core.data.formats.label_image import ColourMap
+from core.data.images import encode_png, read_image, write_bytes, write_image
 from core.errors import ConfigError, DataError
 from core.seeding import rng
+from core.visualise import encode_jpeg
 from segment.augment import draw_geometry, draw_light, warped
 from segment.data import Crops, network_input, open_data, read_labelled, records_of
 from segment.losses import IGNORE
@@ -222,3 +224,35 @@ def test_boxes_alone_and_sets_without_defects_are_refused(tmp_path):
     good = tuple(record for record in dataset.records if record.is_good)
     with pytest.raises(DataError, match="no defect to learn from, got none in 2 training images"):
         Crops(good, dataset.classes, DataConfig(root=Path("x")), STILL, 0)
+
+
+def test_a_picture_in_two_given_splits_is_a_leak(tmp_path):
+    """As 132 and 339 of the aluminium set, had one been put into training and the other into test."""
+    root = make_set(tmp_path / "set", 12)
+    for number in range(12):
+        split = "train" if number < 8 else "test"
+        for name in ("images", "masks"):
+            place = tmp_path / "split" / split / name / f"{number:02d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes((root / name / f"{number:02d}.png").read_bytes())
+    (tmp_path / "split" / "classes.json").write_bytes((root / "classes.json").read_bytes())
+    assert {record.split for record in open_data(DataConfig(root=tmp_path / "split"))[0].records} == {"train", "test"}
+    for name, source in (("images", "03"), ("masks", "05")):
+        (tmp_path / "split" / "test" / name / "99.png").write_bytes((root / name / f"{source}.png").read_bytes())
+    with pytest.raises(DataError, match=r"one picture, or nearly, in training and in evaluation, got .*03 \(train\)"):
+        open_data(DataConfig(root=tmp_path / "split"))
+    assert len(open_data(DataConfig(root=tmp_path / "split", duplicates="keep"))[0]) == 13
+
+
+def test_a_coloured_mask_saved_as_jpeg_is_decoded_or_refused(tmp_path):
+    colours = {"a": (255, 0, 0), "b": (0, 255, 0), "c": (0, 0, 255)}
+    truth = np.zeros((256, 256), np.uint8)
+    truth[20:120, 30:200], truth[140:220, 20:90], truth[130:240, 140:230] = 1, 2, 3
+    table = np.array([(0, 0, 0), *colours.values()], np.uint8)
+    path = tmp_path / "mask.jpg"
+    path.write_bytes(encode_jpeg(table[truth], 75))
+    with pytest.raises(DataError, match=r"mask.jpg: colours of no class, got"):
+        ColourMap(colours).codes(read_image(path), path)
+    codes = ColourMap(colours, "ignore").codes(read_image(path), path)
+    assert (codes[codes != IGNORE] != truth[codes != IGNORE]).mean() < 1e-3
+    assert (codes == IGNORE).mean() < 0.03

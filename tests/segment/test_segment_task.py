@@ -16,7 +16,7 @@ from core.config import load
 from core.data import formats
 from core.data.images import read_image, read_mask, write_image
 from core.device import Processes
-from core.errors import ConfigError, DataError
+from core.errors import CheckpointError, ConfigError, DataError
 from core.feeding import batches
 from core.loop import train
 from core.phase import Turn
@@ -305,3 +305,17 @@ def test_parts_that_reach_over_bands_are_one():
         assert (one.number, one.area_px, one.box) == (other.number, other.area_px, other.box)
         assert one.confidence == pytest.approx(other.confidence)
     assert sum(part.area_px for part in bands.finished()) == np.count_nonzero(labels)
+
+
+def test_a_run_begins_with_the_weights_of_another(experiment_folder, root, tmp_path):
+    path = checkpoint.best_path(experiment_folder / "segment")
+    wanted = checkpoint.load(path)["parts"]["average/network"]
+    task = SegmentTask(settings(root, f"start={path}"), CPU)
+    assert all(torch.equal(wanted[name], value) for name, value in task.network.state_dict().items())
+    assert torch.equal(task.averages["network"].module.head[1].bias, wanted["head.1.bias"])
+    one = SegmentTask(settings(root, f"start={path}", "data.merge=true"), CPU)
+    state = one.network.state_dict()
+    assert [name for name in state if state[name].shape != wanted[name].shape] == ["head.1.weight", "head.1.bias"]
+    assert torch.equal(state["stem.1.0.weight"], wanted["stem.1.0.weight"])
+    with pytest.raises(CheckpointError, match="best.pt: is of another network, got .* fitting tensors"):
+        SegmentTask(settings(root, f"start={path}", "network.widths=[4, 8]"), CPU)
