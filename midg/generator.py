@@ -48,6 +48,7 @@ SIGMAS_PX = 1.0, 3.0                # least and most of Canny's Gaussian
 FINE = 12                           # a defect is looked at with a Gaussian of about a twelfth of its size
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
 LEARNING_RATE = 1e-3                # falls to 0 over the run: a short one needs larger steps than the published rate
+COLOURFUL = 1.3                     # the strongest channel over the mean of the three
 EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
 MARGIN_PX = 2, 4                    # of the masks round a shape; a wide margin leaves the networks to guess the rim
 
@@ -153,12 +154,18 @@ def data_config(bank: DefectBank, settings: MidgSettings) -> DataConfig:
     sigma = float(np.clip(round(np.median(longer) / FINE, 1), *SIGMAS_PX))
     masks = "box" if all(crop.mask_from == "box" for crop in bank.crops) else "shape"
     return DataConfig(size_px=settings.size_px or side, classes=bank.labels, sigma=sigma, turns=all_turns(bank),
-                      margin_px=MARGIN_PX, masks=masks)
+                      margin_px=MARGIN_PX, masks=masks, colours="permuted" if several_colours(bank) else "kept")
 
 
 def all_turns(bank: DefectBank) -> bool:
     """Whether a picture of the set may be turned any way and still look like one."""
     return all(len(turns) == 8 for turns in bank.turns.values())
+
+
+def several_colours(bank: DefectBank) -> bool:
+    """Whether one part is mostly red, another green or blue: then a defect's colour is learnt from what is round it."""
+    means = [crop.clean.reshape(-1, 3).mean(0) / np.iinfo(crop.clean.dtype).max for crop in bank.crops]
+    return len({int(mean.argmax()) for mean in means if mean.max() > COLOURFUL * mean.mean()}) > 1
 
 
 def learned_from(dataset: Dataset, bank: DefectBank) -> Dataset:

@@ -22,14 +22,13 @@ from core.seeding import rng
 from core.synthetic.write import Recipe, make_set
 
 from .data import cut
-from .networks import UNet
 
 SIDE_PX = 64
-STEPS, BATCH, RATE = 500, 16, 2e-3
+STEPS, BATCH, RATE = 1000, 16, 2e-3
 HELD_OUT = 5                    # every fifth picture is kept from the judges, to judge them by
 
 
-def boards(learnt: int = 60, known: int = 300, count: int = 80, steps: int = 800) -> Iterator[tuple[str, str, str]]:
+def boards(learnt: int = 60, known: int = 600, count: int = 80, steps: int = 800) -> Iterator[tuple[str, str, str]]:
     """Rows of scripts/bench.py, on made circuit boards: `learnt` and `known` images that the generator and the judges
     learn from, `count` to be judged."""
     with tempfile.TemporaryDirectory() as name:
@@ -70,7 +69,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Judges:
-    """A classifier that sees a window, and a segmenter that sees a window and its defect-free twin."""
+    """A classifier and a segmenter of windows; both see the window's defect-free twin too."""
     classes: tuple[str, ...]
     classifier: nn.Module
     segmenter: nn.Module
@@ -79,8 +78,8 @@ class Judges:
         """What they find in a set whose records have twins, 0..1: "class" is the share of defects whose label the
         classifier names, "class/NAME" that of one class, "iou" the median IoU of the label with the segmenter's."""
         crops = crops_of(dataset, self.classes, wanted)
-        right = answers(self.classifier, crops.image).argmax(1) == crops.label
-        seen = answers(self.segmenter, torch.cat([crops.image, crops.clean], 1))[:, 0] > 0
+        right = answers(self.classifier, pair(crops)).argmax(1) == crops.label
+        seen = answers(self.segmenter, pair(crops))[:, 0] > 0
         overlap = (seen & crops.mask).sum((1, 2)) / (seen | crops.mask).sum((1, 2)).clamp(min=1)
         by_class = {f"class/{label}": float(right[crops.label == number].float().mean())
                     for number, label in enumerate(self.classes) if (crops.label == number).any()}
@@ -92,7 +91,7 @@ def trained_judges(real: Dataset, steps: int = STEPS) -> Judges:
     known = crops_of(real, real.classes, lambda number: not held_out(number))
     torch.manual_seed(0)
     classifier = trained(Classifier(len(real.classes)), known,
-                         lambda network, crops: F.cross_entropy(network(crops.image), crops.label), steps)
+                         lambda network, crops: F.cross_entropy(network(pair(crops)), crops.label), steps)
     return Judges(real.classes, classifier, trained(Segmenter(), known, mask_loss, steps))
 
 
@@ -102,29 +101,36 @@ def held_out(number: int) -> bool:
 
 
 class Classifier(nn.Sequential):
-    """Windows [N, 3, S, S] -> class scores [N, K]."""
+    """What `pair` makes of windows [N, 9, S, S] -> class scores [N, K]."""
 
     def __init__(self, classes: int, width: int = 16):
-        layers, inner = [], 3
+        layers, inner = [], 9
         for outer in (width, 2 * width, 4 * width, 4 * width):
-            layers += [nn.Conv2d(inner, outer, 3, padding=1, bias=False), nn.BatchNorm2d(outer), nn.ReLU(inplace=True),
-                       nn.MaxPool2d(2)]
+            layers += [*block(inner, outer), nn.MaxPool2d(2)]
             inner = outer
         super().__init__(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(inner * (SIDE_PX // 16) ** 2, classes))
 
 
-class Segmenter(UNet):
-    """Image and twin [N, 6, S, S] -> logits [N, 1, S, S] of the defect's pixels."""
+class Segmenter(nn.Sequential):
+    """What `pair` makes of windows [N, 9, S, S] -> logits [N, 1, S, S] of the defect's pixels."""
 
-    def __init__(self):
-        super().__init__(6, 1, 8, spectral=False, classes=0)
+    def __init__(self, width: int = 20):
+        super().__init__(*block(9, width), *block(width, width), *block(width, width, 2), *block(width, width, 4),
+                         *block(width, width), nn.Conv2d(width, 1, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.paint(x, None)
+
+def block(inner: int, outer: int, dilation: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inner, outer, 3, padding=dilation, dilation=dilation, bias=False), nn.BatchNorm2d(outer),
+            nn.ReLU(inplace=True)]
+
+
+def pair(crops: Crops) -> Tensor:
+    """Image, twin and their difference, as one picture [N, 9, S, S]."""
+    return torch.cat([crops.image - 0.4, crops.clean - 0.4, 4 * (crops.image - crops.clean)], 1)
 
 
 def mask_loss(network: nn.Module, crops: Crops) -> Tensor:
-    logits, mask = network(torch.cat([crops.image, crops.clean], 1))[:, 0], crops.mask.float()
+    logits, mask = network(pair(crops))[:, 0], crops.mask.float()
     chance = logits.sigmoid()
     dice = 1 - (2 * (chance * mask).sum((1, 2)) + 1) / (chance.sum((1, 2)) + mask.sum((1, 2)) + 1)
     return dice.mean() + F.binary_cross_entropy_with_logits(logits, mask)

@@ -41,8 +41,10 @@ class DataConfig(Section):
                                             "resized, as the earlier code did")
     shift: float = Field(0.25, ge=0, le=0.5, description="how far, in sides, a window may leave its defect's middle")
     turns: bool = Field(True, description="windows are mirrored and turned by quarters")
-    masks: Literal["box", "shape", "mixed"] = Field("box", description="what is to be painted: a rectangle round each "
-                                                    "defect, its shape, or one of both by chance")
+    colours: Literal["kept", "permuted"] = Field("kept", description="permuted: in half of the windows red, green and "
+                                                 "blue change places, where parts come in several colours")
+    masks: Literal["box", "shape", "mixed"] = Field("mixed", description="what is to be painted: a rectangle round "
+                                                    "each defect, its shape, or one of both by chance")
     margin_px: tuple[int, int] = Field((2, 6), description="least and most px by which masks exceed their defects")
     sigma: float = Field(3.0, gt=0, description="of Canny's Gaussian, px")
     engine: str = Field("patch", description="takes defects out where there is no twin; see scripts/inpaint.py")

@@ -58,6 +58,9 @@ def sample(scenes: Scenes, scene: Scene, config: DataConfig, draw: np.random.Gen
     maps = np.concatenate([planes[:3], background, (flags & EDGES > 0)[None], background_edges[None], mask[None]])
     if config.turns and not still:
         maps = turned(maps, int(draw.integers(8)))
+    if config.colours == "permuted" and not still and draw.random() < 0.5:
+        order = draw.permutation(3)
+        maps = np.concatenate([maps[:3][order], maps[3:6][order], maps[6:]])
     noise = draw.integers(0, 256, (1, side, side), np.uint8)
     maps = torch.from_numpy(np.ascontiguousarray(maps.astype(np.uint8, copy=False)))
     return {"image": maps[:3], "background": maps[3:6], "edges": maps[6:7], "background_edges": maps[7:8],

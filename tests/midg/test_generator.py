@@ -22,8 +22,9 @@ from core.data import formats, images, shapes
 from core.data.records import Instance
 from core.errors import ConfigError
 from core.seeding import rng
-from midg.data import grown
+from midg.data import grown, read_scenes
 from midg.generator import MidgGenerator, data_config, learned_from
+from midg.windows import sample
 from tests import children
 from tests.outputs import assert_changed_at_the_labels_alone, manifest
 from tests.sets import CLASSES, plate, write_coco
@@ -179,3 +180,32 @@ def test_windows_suit_the_defects_and_boxes_become_shapes(data, tmp_path):
         mask = shapes.instance_mask(item, record.size)
         assert item.has_shape
         assert (mask & truth).sum() / (mask | truth).sum() > 0.6
+
+
+def test_parts_of_several_colours_are_learnt_in_all_of_them(data, tmp_path):
+    dataset = formats.read(data)
+    bank = DefectBank.build(dataset)
+    assert data_config(bank, MidgSettings()).colours == "kept"
+    red, blue = (replace(crop, clean=crop.clean // np.array(parts, np.uint8)) for crop, parts in
+                 zip(bank.crops, ((1, 4, 4), (4, 4, 1))))
+    coloured = DefectBank((red, blue), bank.turns)
+    config = data_config(coloured, MidgSettings(size_px=48))
+    assert config.colours == "permuted"
+    pixels = np.zeros((60, 60, 3), np.uint8) + np.array((200, 90, 20), np.uint8)
+    images.write_image(tmp_path / "clean.png", pixels)
+    pixels[25:35, 20:40] = (20, 40, 230)
+    images.write_image(tmp_path / "bad.png", pixels)
+    mask = np.zeros((60, 60), bool)
+    mask[25:35, 20:40] = True
+    record = replace(dataset.defective[0], image=tmp_path / "bad.png", clean=tmp_path / "clean.png", size=(60, 60),
+                     instances=(shapes.mask_instance(mask, "spot"),), split="train")
+    scenes = read_scenes(replace(dataset, records=(record,)), "train", CLASSES, config)
+    seen = set()
+    for number in range(30):
+        window = sample(scenes, scenes.scenes[0], config, rng(0, number), still=False)
+        background = tuple(window["background"][:, 0, 0].tolist())
+        middle = window["image"].amax((1, 2)).tolist(), window["image"].amin((1, 2)).tolist()
+        order = [(200, 90, 20).index(value) for value in background]
+        assert middle == ([(200, 90, 230)[i] for i in order], [(20, 40, 20)[i] for i in order])     # both alike
+        seen.add(background)
+    assert len(seen) > 3
