@@ -57,8 +57,8 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
     return reading.dataset()
 
 
-def write(dataset: Dataset, root: Path, *, images: str = "copy") -> None:
-    """Write `root`/annotations.json; equal data give equal bytes. With "copy" the defect-free twins go to root/clean.
+def write(dataset: Dataset, root: Path, *, images: str = "copy", file: str = "annotations.json") -> None:
+    """Write `root`/`file`; equal data give equal bytes. With "copy" the defect-free twins go to root/clean.
 
     `area` and `bbox` are the mask's own (pixels, right and bottom exclusive). A shape is polygons where simple rings
     give its mask exactly, else a compressed run-length code; a defect without a shape has an empty `segmentation`.
@@ -76,7 +76,7 @@ def write(dataset: Dataset, root: Path, *, images: str = "copy") -> None:
         "info": {"description": "labelled defects", "version": "1.0", "tool": TOOL}, "licenses": [],
         "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()]}
     head = json.dumps(document, ensure_ascii=False, indent=1)[:-2]
-    write_whole(root / "annotations.json",
+    write_whole(root / file,
                 f'{head},\n "images": {_lines(listed)},\n "annotations": {_lines(found)}\n}}\n')
 
 

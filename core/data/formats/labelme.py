@@ -8,7 +8,7 @@ The image on disk counts, never the copy that `imageData` holds. A JSON without 
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,17 +36,21 @@ def fits(root: Path) -> bool:
 
 
 def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None = None,
-         line_width_px: float = 3.0, point_radius_px: float = 2.0) -> Dataset:
+         line_width_px: float = 3.0, point_radius_px: float = 2.0, folders: Iterable[str] | None = None,
+         faulty: str = "error") -> Dataset:
     """Read labelme files. A lone rectangle is a box without a shape; shapes of one group_id are one defect.
 
     line_width_px and point_radius_px draw lines and points, which have no width of their own in the file.
+    folders     those below the images (and labels) that are read, such as one product's; None: all
+    faulty      "error", or "skip": what is wrong is noted, and its images are left out
     """
     pictures_folder, labels_folder = _folders(root)
-    reading = Reading(root, "labelme", unlabelled=unlabelled, classes=classes, order=class_list(root))
-    files = dict.fromkeys(files_under(pictures_folder, with_suffix(".json")), pictures_folder)
-    files |= dict.fromkeys(files_under(labels_folder, with_suffix(".json")), labels_folder)
+    reading = Reading(root, "labelme", unlabelled=unlabelled, classes=classes, order=class_list(root), faulty=faulty)
+    chosen = None if folders is None else tuple(folders)
+    files = dict.fromkeys(_below(pictures_folder, chosen, with_suffix(".json")), pictures_folder)
+    files |= dict.fromkeys(_below(labels_folder, chosen, with_suffix(".json")), labels_folder)
     parsed = {path: found for path in files if (found := _parsed(path, reading)) is not None}
-    pictures = reading.by_stem(files_under(pictures_folder), pictures_folder)
+    pictures = reading.by_stem(_below(pictures_folder, chosen, image_files.is_image), pictures_folder)
     labels: dict[str, Path] = {}
     for path in sorted(parsed):
         key = _key(path, files[path], parsed[path], pictures)
@@ -99,12 +103,14 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
     put_aside = next((name for name in ("ignore", "rework") if flags.get(name)), None)
     if put_aside:
         reading.counts[f"images are flagged '{put_aside}' and neither defective nor good"] += 1
-        reading.add(image, key, size, labelled=False)
+        reading.add(image, key, size, labelled=False, aside=True)
         return
+    before = len(reading.problems)
     instances = instances_of(document["shapes"], size, path, reading, pens)
     if flags.get("good") and instances:
         reading.problem(path, f"flagged as good, got {len(instances)} shapes. Take out the flag or the shapes")
-    reading.add(image, key, size, instances)
+    if len(reading.problems) == before:             # an image with half of its defects would teach the others as good
+        reading.add(image, key, size, instances)
 
 
 def _parsed(path: Path, reading: Reading) -> dict | None:
@@ -164,6 +170,12 @@ def _key(path: Path, base: Path, document: dict, pictures: dict[str, Path]) -> s
     named = str(document.get("imagePath") or "").replace("\\", "/").rpartition("/")[2]
     meant = f"{key.rpartition('/')[0]}/{named.rpartition('.')[0]}".lstrip("/")
     return meant if named and meant in pictures else key
+
+
+def _below(folder: Path, chosen: tuple[str, ...] | None, wanted: Callable[[Path], bool]) -> list[Path]:
+    """The wanted files below a folder, or below those of its folders that are chosen."""
+    places = [folder] if chosen is None else [folder / name for name in chosen]
+    return [path for place in places for path in files_under(place, wanted)]
 
 
 def _folders(root: Path) -> tuple[Path, Path]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import cv2
 
-from ...errors import DataError, did_you_mean
+from ...errors import ConfigError, DataError, did_you_mean
 from .. import images
 from ..records import Dataset, Instance, Record
 from .groups import Index, frame_of, group_in, split_in, split_of
 
 SHOWN_PROBLEMS, SHOWN_NAMES = 20, 5
+FAULTY = ("error", "skip")
 IGNORED_FOLDERS = ("__MACOSX", ".git", ".ipynb_checkpoints")
 
 
@@ -64,9 +65,12 @@ class Reading:
     """What one reading has found. Problems are collected and raised together by `dataset()`."""
 
     def __init__(self, root: Path, format: str, *, unlabelled: str = "skip", classes: Iterable[str] | None = None,
-                 order: Iterable[str] = ()):
-        """`classes`: the only labels allowed, in order. `order`: the format's own order, where labels are free."""
-        self.root, self.format, self.unlabelled = root, format, unlabelled
+                 order: Iterable[str] = (), faulty: str = "error"):
+        """`classes`: the only labels allowed, in order. `order`: the format's own order, where labels are free.
+        `faulty`: "error", or "skip", where problems become notes and the reader adds no record of what is wrong."""
+        if faulty not in FAULTY:
+            raise ConfigError(f"faulty: no such choice, got '{faulty}'. One of {', '.join(FAULTY)}")
+        self.root, self.format, self.unlabelled, self.faulty = root, format, unlabelled, faulty
         self.allowed = tuple(classes) if classes else None
         self.order = tuple(order)
         self.index = Index(root)
@@ -163,17 +167,20 @@ class Reading:
         return group_in(self.index.row(image))
 
     def add(self, image: Path, name: str, size: tuple[int, int], instances: Iterable[Instance] = (), *,
-            labelled: bool = True, clean: Path | None = None, group: str = "", split: str | None = None) -> None:
-        """Add a record. Not `labelled`: good where the user has said so, else unverified."""
+            labelled: bool = True, aside: bool = False, clean: Path | None = None, group: str = "",
+            split: str | None = None) -> None:
+        """Add a record. Not `labelled`: good where the user has said so, else unverified, as with `aside` always."""
         row = self.index.row(image)
         self.records.append(Record(
             image=image, name=name, size=size, instances=tuple(instances), clean=clean,
             group=group or group_in(row) or frame_of(name), split=split or split_in(row) or split_of(name),
-            verified=labelled or self.unlabelled == "good"))
+            verified=not aside and (labelled or self.unlabelled == "good")))
 
     def dataset(self) -> Dataset:
         """The Dataset, or one DataError with every problem (at most 20 lines, then their number)."""
-        if self.problems:
+        if self.faulty == "skip":
+            self.notes += self.problems
+        elif self.problems:
             hidden = len(self.problems) - SHOWN_PROBLEMS
             more = [f"... and {hidden} more problems"] if hidden > 0 else []
             raise DataError("\n".join(self.problems[:SHOWN_PROBLEMS] + more))

@@ -1,0 +1,207 @@
+"""Products from labelme to COCO: parts stay whole, splits stay, every fault is named or left out."""
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.data import formats
+from core.data.images import write_image
+from core.data.shapes import instance_mask
+from core.errors import ConfigError, DataError, OutputError
+from detect.prepare import EXCLUDED, SPLITS, SUMMARY, histogram, prepare, write
+from detect.products import ProductsConfig
+from tests.detect.made import SIZE, document, make_product, patch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def config(tmp_path):
+    make_product(tmp_path / "data")
+    return settings(tmp_path)
+
+
+def settings(root: Path, **more) -> ProductsConfig:
+    product = {"good": ["good"], "defect": ["notok"], **more.pop("product", {})}
+    return ProductsConfig(data=root / "data", output=root / "output", products={"model2": product}, **more)
+
+
+def test_parts_never_straddle_and_the_set_reads_back_as_it_was(config):
+    prepared = prepare(config, "model2")
+    folder = write(config, prepared)
+    back = formats.read(folder, "coco")
+    assert len(back) == len(prepared.dataset) == 30
+    assert len(back.good) == 10
+    places: dict[str, set] = {}
+    for record in back.records:
+        places.setdefault(record.group, set()).add(record.split)
+        assert record.image.parent.name == record.split
+    assert sorted(places) == [f"part{n}" for n in range(10)], "good and defective patches of a part are one group"
+    assert all(len(found) == 1 for found in places.values())
+    assert {split for found in places.values() for split in found} == {"train", "val", "test"}
+    masks = {record.name: instance_mask(record.instances[0], SIZE) for record in back.defective}
+    for record in prepared.dataset.defective:
+        name = f"{record.split}/{record.name.replace('/', '__')}"
+        assert (masks[name] == instance_mask(record.instances[0], SIZE)).all()
+    assert histogram(prepared.dataset.records) == {3: 10}
+
+
+def test_equal_data_give_equal_bytes_and_old_parts_keep_their_place(config):
+    folder = write(config, prepare(config, "model2"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    first = {path: path.read_bytes() for path in files}
+    before = json.loads((folder / SPLITS).read_text())["groups"]
+    write(config, prepare(config, "model2"))
+    assert {path: path.read_bytes() for path in files} == first
+    shutil.copy(config.data / "images/good/part0_r0_c0.png", config.data / "images/good/part77_r0_c0.png")
+    pixels, ring = patch(999, defect=True)
+    write_image(config.data / "images/notok/part88_r0_c0.png", pixels)
+    (config.data / "labels/notok/part88_r0_c0.json").write_text(json.dumps(document("part88_r0_c0.png", [ring])))
+    prepared = prepare(config, "model2")
+    after = prepared.splits.groups
+    assert {name: after[name] for name in before} == before
+    assert after["part77"] == after["part0"], "the same file under another name stays with its part"
+    assert "the same file as" in prepared.excluded[str(config.data / "images/good/part77_r0_c0.png")]
+
+
+def test_what_is_no_longer_there_is_taken_out_of_the_folder(config):
+    folder = write(config, prepare(config, "model2"))
+    (folder / "images/train/mine.txt").write_text("kept")
+    (config.data / "images/good/part3_r0_c0.png").unlink()
+    write(config, prepare(config, "model2"))
+    assert len(list(folder.glob("images/*/*.png"))) == 29
+    assert (folder / "images/train/mine.txt").is_file()
+
+
+def test_what_is_left_out_is_listed_and_never_becomes_background(config, tmp_path):
+    (config.data / "labels/notok/part1_r0_c1.json").unlink()
+    (config.data / "labels/notok/part2_r0_c1.json").write_text(json.dumps(document("part2_r0_c1.png", [])))
+    flagged = config.data / "labels/good"
+    flagged.mkdir()
+    (flagged / "part4_r0_c0.json").write_text(json.dumps(document("x", [], flags={"rework": True})))
+    prepared = prepare(config, "model2")
+    told = {Path(path).stem: reason for path, reason in prepared.excluded.items()}
+    assert told == {"part1_r0_c1": "without a label file, or flagged 'ignore' or 'rework'",
+                    "part2_r0_c1": "in a folder of defects, but its label file has no shape",
+                    "part4_r0_c0": "flagged 'ignore' or 'rework'"}
+    folder = write(config, prepared)
+    assert len(formats.read(folder, "coco")) == 27
+    assert len(json.loads((folder / EXCLUDED).read_text())) == 3
+    assert len(prepare(settings(tmp_path, empty_defect="good"), "model2").dataset.good) == 10
+
+
+def test_faults_stop_the_preparation_or_are_left_out_on_demand(config):
+    data = config.data
+    (data / "labels/notok/part1_r0_c1.json").write_text('{"shapes": [')
+    (data / "images/notok/part2_r0_c1.png").write_bytes((data / "images/notok/part2_r0_c1.png").read_bytes()[:200])
+    wide = document("part3_r0_c1.png", [patch(1, defect=True)[1]], imageWidth=99)
+    (data / "labels/notok/part3_r0_c1.json").write_text(json.dumps(wide))
+    (data / "labels/notok/lonely.json").write_text(json.dumps(document("lonely.png", [])))
+    nan = json.dumps(document("part5_r0_c1.png", [[[1, 2], [float("nan"), 3], [4, 9]]]))
+    (data / "labels/notok/part5_r0_c1.json").write_text(nan)
+    with pytest.raises(DataError) as caught:
+        prepare(config, "model2")
+    for text in ("not readable as JSON", "another size than the image", "JSON without an image", "usable points"):
+        assert text in str(caught.value)
+    prepared = prepare(config, "model2", lenient=True)
+    kept = {record.name for record in prepared.dataset.records}
+    assert len(kept) == 26
+    assert not kept & {f"notok/part{n}_r0_c1" for n in (1, 2, 3, 5)}
+    assert "part2_r0_c1.png" in "".join(prepared.excluded)
+    assert sum("not readable as JSON" in note for note in prepared.notes) == 1
+
+
+def test_a_good_image_with_shapes_is_a_conflict(config):
+    (config.data / "labels/good").mkdir()
+    marked = document("part0_r0_c0.png", [patch(1, defect=True)[1]])
+    (config.data / "labels/good/part0_r0_c0.json").write_text(json.dumps(marked))
+    with pytest.raises(DataError, match=r"part0_r0_c0.png: labelled defects in a folder of good images, got 1"):
+        prepare(config, "model2")
+    assert len(prepare(config, "model2", lenient=True).dataset) == 29
+
+
+def test_rework_images_are_kept_apart(tmp_path):
+    make_product(tmp_path / "data")
+    make_product(tmp_path / "data", parts=2, good="spare", defect="rework")
+    config = settings(tmp_path, product={"rework": ["rework"], "aliases": {"pit": "hole"}})
+    prepared = prepare(config, "model2")
+    folder = write(config, prepared)
+    back = formats.read(folder, "coco")
+    assert len(back) == 30
+    assert back.classes == ("hole",)
+    assert len(formats.read(folder / "rework/coco").defective) == 4
+    summary = json.loads((folder / SUMMARY).read_text())
+    assert summary["rework"] == 4
+    assert summary["splits"]["all"]["instances"] == 20
+    place = prepared.splits.groups["part0"]
+    assert summary["sources"][f"{place}/notok__part0_r0_c1"].endswith("images/notok/part0_r0_c1.png")
+
+
+def test_parts_by_folder_or_by_pattern_and_a_warning_where_they_fail(tmp_path):
+    make_product(tmp_path / "data")
+    by_pattern = prepare(settings(tmp_path, group_regex=r"(?P<part>part\d)"), "model2")
+    assert histogram(by_pattern.dataset.records) == {3: 10}
+    with pytest.raises(DataError, match="too few separate groups"):
+        prepare(settings(tmp_path, group_by="folder"), "model2")
+    each = prepare(settings(tmp_path, group_regex="(?P<part>.*)"), "model2")
+    assert histogram(each.dataset.records) == {1: 30}
+
+
+def test_a_folder_of_something_else_is_not_written_into(config):
+    target = config.output / "model2"
+    target.mkdir(parents=True)
+    (target / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="has files in it that no preparation made, got letter.txt"):
+        write(config, prepare(config, "model2"))
+
+
+def test_mistakes_in_the_config_are_named(config, tmp_path):
+    with pytest.raises(ConfigError, match="no such product. Did you mean 'model2'"):
+        config.chosen("modell2")
+    with pytest.raises(DataError, match="no such folder of the product. Did you mean 'notok'"):
+        prepare(settings(tmp_path, product={"defect": ["notokk"]}), "model2")
+    with pytest.raises(ValueError, match="must be different folders, got good twice"):
+        settings(tmp_path, product={"defect": ["good"]})
+    with pytest.raises(ValueError, match="must hold"):
+        settings(tmp_path, group_regex="part")
+
+
+def test_real_labelme_files(shared_data, tmp_path):
+    """BSData: two folders of one set, groups from its index.csv."""
+    source = shared_data / "bsdata_labelme"
+    for kind, wanted in (("good", False), ("defect", True)):
+        for path in sorted((source / "data").iterdir())[::5]:
+            label = source / "label" / f"{path.stem}.json"
+            if label.is_file() == wanted:
+                for place, file in (("images", path), ("labels", label)):
+                    if file.is_file():
+                        (tmp_path / "data" / place / kind).mkdir(parents=True, exist_ok=True)
+                        (tmp_path / "data" / place / kind / file.name).symlink_to(file)
+    config = settings(tmp_path, product={"good": ["good"], "defect": ["defect"]}, images="copy",
+                      group_regex=r"_(?P<part>\d{6}_\d{3})_")
+    prepared = prepare(config, "model2")
+    back = formats.read(write(config, prepared), "coco")
+    assert back.classes == ("Pitting",)
+    assert len(back.defective) == len(prepared.dataset.defective) > 3
+
+
+def test_the_command(config, tmp_path, monkeypatch, capsys):
+    def start(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["preprocess_to_coco.py", *arguments])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(ROOT / "scripts/preprocess_to_coco.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return left.value.code, printed.out + printed.err
+    places = ("--set", f"data={config.data}", "--set", f"output={tmp_path / 'out'}")
+    code, text = start("--model", "model2", *places, "--dry-run")
+    assert code == 0, text
+    assert "10 parts of 3 images" in text
+    assert not (tmp_path / "out").exists()
+    assert start("--model", "model2", *places)[0] == 0
+    assert (tmp_path / "out/model2/annotations/val.json").is_file()
+    assert start("--model", "model3", *places)[0] == 2
+    code, text = start(*places)
+    assert code == 2
+    assert "no such folder of the product. There are good, notok" in text, "model1 has no folders here"
