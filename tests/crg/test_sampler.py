@@ -7,6 +7,7 @@ import torch
 
 from core.errors import DefectForgeError
 from crg.batch import Painted
+from crg.plain import PlainSampler
 from crg.sampler import Sampler, prediction_nodes
 from crg.sampler_settings import GuidanceConfig, MaskConfig, SamplerConfig, WalkConfig
 from tests.crg.toy_denoisers import CORNER, Toys, job, wave
@@ -185,3 +186,23 @@ def test_the_patch_may_start_anew_at_more_places():
     (29, 1, []), (29, 2, [29, 14, 0]), (28, 3, [28, 18, 9, 0]), (1, 2, [1, 0, 0]), (0, 2, [0, 0])])
 def test_indices_of_a_prediction_in_several_steps(index, count, nodes):
     assert prediction_nodes(index, count) == nodes
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05])
+def test_the_pruned_sampler_is_the_plain_one_bit_by_bit(rate):
+    """With and without rejected steps; the plain one evaluates as often as the published code."""
+    clean = wave(48, 64)
+    toys = Toys(clean, (20, 10), 24)
+    config = SamplerConfig(walk=WalkConfig(**SMALL), guidance=GuidanceConfig(learning_rate=rate))
+    plain, pruned = (kind(toys.context, toys.defect, config, 24) for kind in (PlainSampler, Sampler))
+    image, patch = plain.paint(job(corner=(20, 10), clean=clean))
+    result = pruned.paint([job(corner=(20, 10), clean=clean)])
+    assert torch.equal(image, result.image)
+    assert torch.equal(patch, result.patch)
+    steps, few, many = pruned.guided_steps, pruned.evaluations, plain.evaluations
+    rejected = few.context_forward - 3 * steps
+    assert (rejected > 5) == (rate == 0.05)
+    assert many.context_forward == 5 * steps + rejected
+    assert many.defect_forward == 5 * steps + rejected + 1
+    assert many.context_backward == many.defect_backward == few.context_backward == 2 * steps
+    assert (few.defect_forward, few.defect_backward) == (steps + 1, 0)
