@@ -164,15 +164,16 @@ def edge_loss(logits: Tensor, edges: Tensor, mask: Tensor, *, kind: Literal["dic
 
     Every true edge has to be found; what is found is wrong only farther than `tolerance_px` from every true edge.
     dice: 1 - F score of the soft precision and recall, picture by picture. bce: cross entropy, with the edges and what
-    is far from them counting half each.
+    is far from them counting half each, picture by picture.
     """
     logits, mask = logits.float(), mask.float()
     edges = edges.float() * mask
     near = F.max_pool2d(edges, 2 * tolerance_px + 1, 1, tolerance_px)
     if kind == "bce":
         far = mask * (1 - near)
-        missed = (F.softplus(-logits) * edges).sum() / edges.sum().clamp(min=1)
-        return (missed + (F.softplus(logits) * far).sum() / far.sum().clamp(min=1)) / 2
+        missed = (F.softplus(-logits) * edges).sum((1, 2, 3)) / edges.sum((1, 2, 3)).clamp(min=1)
+        wrong = (F.softplus(logits) * far).sum((1, 2, 3)) / far.sum((1, 2, 3)).clamp(min=1)
+        return ((missed + wrong) / 2).mean()
     if kind != "dice":
         raise ValueError(f"edge loss must be dice or bce, got {kind!r}")
     chance = logits.sigmoid() * mask

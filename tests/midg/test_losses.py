@@ -212,6 +212,14 @@ def test_edge_loss_leads_to_the_edges(kind):
     assert found[..., [*range(4, 15), *range(18, 28)]].sum() == 0
 
 
+@pytest.mark.parametrize("kind", ["dice", "bce"])
+def test_edge_loss_of_a_batch_is_the_mean_of_its_pictures(kind):
+    logits, edges, masks = torch.randn(2, 1, 32, 32), torch.cat([line(9), line(20)]), torch.cat([BOX, BOX.roll(3, 2)])
+    edges[1, :, :12] = 0
+    singly = [edge_loss(logits[i:i + 1], edges[i:i + 1], masks[i:i + 1], kind=kind) for i in range(2)]
+    torch.testing.assert_close(edge_loss(logits, edges, masks, kind=kind), sum(singly) / 2)
+
+
 def test_an_unknown_edge_loss_is_refused():
     with pytest.raises(ValueError, match="dice or bce, got 'focal'"):
         edge_loss(sure(line(1)), line(1), BOX, kind="focal")
