@@ -165,6 +165,14 @@ def drawn(given: argparse.Namespace) -> None:
     for row in resolve("midg.judges:boards")():
         say(*row)
 
+
+def segment(given: argparse.Namespace) -> None:
+    """Time and memory of the segmenter on large images, against the earlier network and tiling."""
+    for part in ("speed", "large"):
+        for row in resolve(f"segment.bench:{part}")():
+            say(*row)
+
+
 def midg_figures(given: argparse.Namespace) -> None:
     """What short trainings of MIDG's models 1 and 3 reach on pictures that they have not seen; about an hour."""
     with contextlib.ExitStack() as stack:
@@ -175,7 +183,8 @@ def midg_figures(given: argparse.Namespace) -> None:
 
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
-    "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures}
+    "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures,
+    "segment": segment}
 
 
 def counted(reasons: dict[str, int]) -> str:
