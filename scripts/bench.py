@@ -48,8 +48,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=60, help="images made in each timing of `generate`")
     parser.add_argument("--widths", default="16,32,64", help="of the networks in `midg` (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
-    parser.add_argument("--midg-steps", type=int, nargs=2, default=(700, 900), metavar="N",
-                        help="of model 1 and of model 3 in `midg-figures` (default: 700 900)")
+    parser.add_argument("--midg-steps", type=int, nargs=2, default=(700, 600), metavar="N",
+                        help="of model 1 and of model 3 in `midg-figures` (default: 700 600)")
     parser.add_argument("--folder", type=Path, help="keeps what `midg-figures` trains, and goes on after a kill")
     given = parser.parse_args()
     for name in given.parts or PARTS:
