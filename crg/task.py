@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, optim
 
 from core.data.images import write_bytes
+from core.data.records import Dataset
 from core.ema import Average
 from core.errors import ConfigError
 from core.files import writing
@@ -28,12 +29,13 @@ class DiffusionTask:
     Config: type[ModelConfig]
     classes: tuple[str, ...] = ()
 
-    def __init__(self, config: ModelConfig, device: torch.device, run: Path | None = None, keep: bool = True):
-        """`run`: this run's folder; `keep`: it may be written."""
+    def __init__(self, config: ModelConfig, device: torch.device, dataset: Dataset | None = None,
+                 run: Path | None = None, keep: bool = True):
+        """`dataset`: in place of the one that the config names; `run`: this run's folder; `keep`: it may be written."""
         self.config, self.device = config, device
         self.schedule = config.schedule.build()
         self.top = max(round(config.loss.noisiest * len(self.schedule)), 1)     # timesteps below it are learnt
-        self.read_data(run, keep)
+        self.read_data(read_dataset(config.data, run, keep=keep) if dataset is None else dataset)
         shape = config.network.shape(len(self.classes))
         network = UNet(shape)
         if config.start_from is not None:
@@ -47,7 +49,7 @@ class DiffusionTask:
                 run.mkdir(parents=True, exist_ok=True)
             write_bytes(run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
 
-    def read_data(self, run: Path | None, keep: bool) -> None:
+    def read_data(self, dataset: Dataset) -> None:
         """Set `train_data` and `held_out`."""
         raise NotImplementedError
 
@@ -84,9 +86,8 @@ class ContextTask(DiffusionTask):
     Config = ContextConfig
     config: ContextConfig
 
-    def read_data(self, run: Path | None, keep: bool) -> None:
-        config = self.config
-        records = clean_records(read_dataset(config.data, run, keep=keep))
+    def read_data(self, dataset: Dataset) -> None:
+        config, records = self.config, clean_records(dataset)
         train = chosen_split(records, "train") or records
         side, seed = config.network.size_px, config.loop.seed
         self.train_data = Squares(train, config.data, side, seed)
@@ -99,9 +100,8 @@ class DefectTask(DiffusionTask):
     Config = DefectConfig
     config: DefectConfig
 
-    def read_data(self, run: Path | None, keep: bool) -> None:
+    def read_data(self, dataset: Dataset) -> None:
         config = self.config
-        dataset = read_dataset(config.data, run, keep=keep)
         self.classes = chosen_classes(dataset, config.data)
         records = [record for record in dataset.defective
                    if any(item.label in self.classes and not item.ignore for item in record.instances)]

@@ -63,15 +63,20 @@ class View:
 
 
 def view_of(path: Path, x: float, y: float, size_px: int, patch_px: int, fit: Literal["window", "whole"]) -> View:
-    """window: the point in the middle, the image mirrored beyond its border. whole: the patch is moved inside."""
+    """window: see window_of. whole: the patch is moved inside where its point is near the border."""
     image = eight_bit(images.read_image(path))
-    if fit == "whole":
-        if image.shape[:2] != (size_px, size_px):
-            image = np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC))
-        corner = tuple(min(max(int(share * size_px) - patch_px // 2, 0), size_px - patch_px) for share in (x, y))
-        return View(image=image, pixels=image, origin=None, corner=corner, side=patch_px)
-    height, width = image.shape[:2]
-    origin = int(x * width) - size_px // 2, int(y * height) - size_px // 2
+    if fit == "window":
+        height, width = image.shape[:2]
+        return window_of(image, int(x * width), int(y * height), size_px, patch_px)
+    if image.shape[:2] != (size_px, size_px):
+        image = np.asarray(Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BICUBIC))
+    corner = tuple(min(max(int(share * size_px) - patch_px // 2, 0), size_px - patch_px) for share in (x, y))
+    return View(image=image, pixels=image, origin=None, corner=corner, side=patch_px)
+
+
+def window_of(image: np.ndarray, x: int, y: int, size_px: int, patch_px: int) -> View:
+    """The window with the pixel x, y in its middle; beyond its border the image is mirrored."""
+    origin = x - size_px // 2, y - size_px // 2
     return View(image=image, pixels=mirrored(image, *origin, size_px), origin=origin,
                 corner=((size_px - patch_px) // 2,) * 2, side=patch_px)
 

@@ -61,6 +61,19 @@ class MidgSettings(Section):
     batch_size: int = Field(4, ge=1, description="windows a step")
 
 
+class CrgSettings(Section):
+    """What `--method crg` trains where it finds no trained models, and which sampler it uses."""
+    checkpoints: Path | None = Field(
+        None, description="experiment with the models crg-context and crg-defect, trained there if need be; null: "
+        "below the output")
+    sampler: Literal["fast", "exact"] = Field("fast", description="exact: as published, many times as long")
+    steps: int = Field(2000, ge=1, description="training steps of each of the two models")
+    width: int = Field(32, ge=32, multiple_of=32, description="channels of the networks' first level")
+    patch_px: int | None = Field(None, ge=16, multiple_of=8, description="side of the patches that hold a defect; "
+                                 "null: by the defects' sizes")
+    batch_size: int = Field(16, ge=1, description="patches a step; half as many squares for crg-context")
+
+
 class AugmentConfig(Section):
     """One run of the main job. `data`, `output` and `count` are all that most users give."""
     data: Path = Field(description="folder of the labelled set")
@@ -79,6 +92,7 @@ class AugmentConfig(Section):
     placement: PlacementSettings = PlacementSettings()
     gate: GateSettings = GateSettings()
     midg: MidgSettings | None = Field(None, description="for the method midg; null: all as by default")
+    crg: CrgSettings | None = Field(None, description="for the method crg; null: all as by default")
     write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
     workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
 

@@ -1,0 +1,124 @@
+"""`--method crg`: models 5 and 6, trained on the labelled set or at hand already, paint new defects."""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core import checkpoint
+from core import config as configs
+from core.augment.bank import DefectBank
+from core.augment.generator import Generated, Request
+from core.augment.settings import CrgSettings
+from core.data import images
+from core.data.records import Dataset
+from core.device import choose
+from core.errors import ConfigError, Stopped
+from core.loop import train
+from core.runlog import open_run
+from core.seeding import seed_step
+from core.task import LoopConfig
+
+from .infer import Painter
+from .settings import (
+    ContextConfig,
+    ContextDataConfig,
+    DefectConfig,
+    DefectDataConfig,
+    EmaConfig,
+    LossConfig,
+    ModelConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    SheetConfig,
+)
+from .task import ContextTask, DefectTask
+
+FOLDER = "models"                   # of the run's output, where models are trained that are not at hand
+TASKS = {"crg-context": ContextTask, "crg-defect": DefectTask}
+LEAST_PATCH_PX, LARGEST_PATCH_PX = 32, 64
+ROOM = 1.25                         # a patch is so many times as long as nine tenths of the defects at least
+SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
+NOISIEST = {"crg-context": 0.3, "crg-defect": 0.5}      # share of the schedule: the sampler begins below both
+
+
+@dataclass
+class CrgGenerator:
+    """A DefectGenerator that paints with two diffusion models; the box says where and how large, not which shape."""
+    painter: Painter
+    name: str = "crg"
+    copies: bool = False
+    window_px: int = 2 * LEAST_PATCH_PX
+
+    @classmethod
+    def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: CrgSettings | None = None,
+              ) -> "CrgGenerator":
+        """Train what is not trained yet, below `output` or in `settings.checkpoints`; use what is.
+
+        ConfigError: trained models are of other classes. Stopped: a signal came; the same call goes on with training.
+        """
+        settings = settings or CrgSettings()
+        folder = settings.checkpoints or output / FOLDER
+        for number, name in enumerate(TASKS):
+            train_model(name, folder, dataset, bank, settings, f"model {number + 1} of {len(TASKS)}")
+        painter = Painter.load(folder, settings.sampler)
+        for label in bank.labels:
+            if label not in painter.classes:
+                raise ConfigError(f"{folder}: its models have not learnt class '{label}', got "
+                                  f"{', '.join(painter.classes)}. Give an experiment trained on these classes")
+        return cls(painter, window_px=painter.window_px)
+
+    def generate(self, request: Request) -> Generated:
+        window = images.to_pixels(request.image)
+        shape = None if request.mask is None else request.mask.numpy().astype(bool)
+        made, alpha = self.painter.paint(window, request.box, request.label, request.rng, shape)
+        return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha))
+
+
+def train_model(name: str, folder: Path, dataset: Dataset, bank: DefectBank, settings: CrgSettings, which: str) -> None:
+    """Train a model to its end, unless that is done. A run that is there goes on with its own configuration."""
+    run, task_type = folder / name, TASKS[name]
+    if (run / "config.yaml").is_file():
+        config = configs.load(task_type.Config, run / "config.yaml")
+    else:
+        config = model_config(name, bank, settings)
+    paths = checkpoint.found(run)
+    if paths and paths[-1] == checkpoint.path_of(run, config.loop.steps):
+        return
+    device = choose("auto")
+    print(f"{name} ({which}) learns in {run}", flush=True)
+    seed_step(config.loop.seed, 0)
+    task = task_type(config, device, dataset=dataset if config.data.root is None else None, run=run)
+    code = train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=sys.argv), device=device)
+    if code:
+        raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
+
+
+def model_config(name: str, bank: DefectBank, settings: CrgSettings) -> ModelConfig:
+    """The configuration of a model that is trained here."""
+    fast, context = choose("auto").type == "cuda", name == "crg-context"
+    patch = settings.patch_px or patch_px(bank)
+    steps, turns = settings.steps, all(len(turns) == 8 for turns in bank.turns.values())
+    shared = {
+        "loop": LoopConfig(
+            steps=steps, batch_size=max(settings.batch_size // (2 if context else 1), 1), workers=2 if fast else 0,
+            precision="bfloat16" if fast else "float32", clip_norm=1.0, save_every=max(1, steps // SAVES),
+            evaluate_every=steps, report_every=max(1, steps // (2 * SAVES))),
+        "loss": LossConfig(noisiest=NOISIEST[name]),
+        "optimizer": OptimizerConfig(learning_rate=1e-3, warmup_steps=min(50, steps), decay_steps=steps),
+        "ema": EmaConfig(half_life_steps=max(steps / 20, 1)),
+        "sheet": SheetConfig(samples=16, shown=8)}
+    multipliers = (1, 1, 2, 2) if context else (1, 2, 2)
+    size = 2 * patch if context else patch
+    network = NetworkConfig(size_px=size, width=settings.width, multipliers=multipliers, blocks=1, head_channels=16,
+                            attention_px=(size >> len(multipliers) - 1,))
+    if context:
+        return ContextConfig(network=network, data=ContextDataConfig(turns=turns), **shared)
+    return DefectConfig(network=network, data=DefectDataConfig(turns=turns, classes=bank.labels), **shared)
+
+
+def patch_px(bank: DefectBank) -> int:
+    """Side of a patch that nine tenths of the defects fit into, a multiple of 8 within limits."""
+    longer = np.percentile([max(crop.size_px) for crop in bank.crops], 90)
+    return int(np.clip(-(-ROOM * longer // 8) * 8, LEAST_PATCH_PX, LARGEST_PATCH_PX))
