@@ -50,7 +50,7 @@ SAVES = 10                          # checkpoints of a training, so that a kill 
 LEARNING_RATE = 1e-3                # falls to 0 over the run: a short one needs larger steps than the published rate
 COLOURFUL = 1.3                     # the strongest channel over the mean of the three
 EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
-MARGIN_PX = 2, 4                    # of the masks round a shape; a wide margin leaves the networks to guess the rim
+MARGIN_PX = 3, 3                    # of the masks round a shape: always the same, or the networks must guess the rim
 
 
 @dataclass
