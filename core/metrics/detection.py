@@ -38,7 +38,8 @@ def coco_figures(records: Sequence[Record], found: Mapping[str, Sequence[Scored]
     reference = _coco(truth)
     figures: dict[str, float] = {}
     for kind in kinds:
-        judged = COCOeval_faster(reference, reference.loadRes(_detections(records, found, classes, kind)), kind, print_function=_silent)
+        results = reference.loadRes(_detections(records, found, classes, kind))
+        judged = COCOeval_faster(reference, results, kind, print_function=_silent)
         ranges = {**_SIZES, **(_quarters(areas) if quarters else {})}
         judged.params.areaRng = [[0, _LARGEST], *map(list, ranges.values())]
         judged.params.areaRngLbl = ["all", *ranges]
