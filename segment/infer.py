@@ -6,6 +6,9 @@ blend   tiles overlap by `overlap_px`; their probabilities are averaged with wei
         but not at the image's border. For networks that look farther than a tile.
 An image whose sides are no multiples of the stride is continued to the right and below by mirroring.
 """
+import ctypes
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from core.data.bands import WholeRows
+from core.device import autocast
 from core.errors import ConfigError
 from core.tiling import mirror, smaller, starts
 
@@ -24,6 +28,7 @@ from .settings import InferConfig
 
 FLIPS = ((), (2,), (3,), (2, 3))
 LEAST_WEIGHT = 1e-3
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3        # of mallopt, bytes
 HALOS_A_TILE = 3        # an exact tile is at least so many halos long: one on either side, and a core
 
 
@@ -50,13 +55,14 @@ def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int)
 
     The network is in evaluation mode. ConfigError: `exact` for a network of unknown reach; no memory for a tile.
     """
+    keep_freed_memory()
     across, down = (axis(length, network, config) for length in image.size)
-    score = scorer(network, config.flips)
+    score = scorer(network, config)
     waiting, batch = None, config.batch                     # the sums of rows that a later tile still adds to
     for top, weight, following in zip(down.starts, down.weights, [*down.starts[1:], down.padded]):
         strip = read_strip(image, top, down, across, channels)
         scores, batch = row_of_tiles(score, strip, across, batch)
-        sums = scores * weight[:, None]
+        sums = scores.mul_(weight[:, None])
         if waiting is not None:
             sums[:, :waiting.shape[1]] += waiting
         done = following - top
@@ -73,8 +79,13 @@ def predict_whole(network: nn.Module, pixels: np.ndarray, config: InferConfig, c
 
 def labels_of(chances: Tensor, threshold: float) -> np.ndarray:
     """Probabilities [K, H, W] -> uint8 [H, W]: the likeliest class, or where K = 1 those above the threshold."""
-    chosen = (chances[0] > threshold) if len(chances) == 1 else chances.argmax(0)
-    return chosen.to(torch.uint8).cpu().numpy()
+    if len(chances) == 1:
+        return (chances[0] > threshold).to(torch.uint8).numpy()
+    best, chosen = chances[0].clone(), torch.zeros(chances.shape[1:], dtype=torch.uint8)
+    for number in range(1, len(chances)):               # five times as fast as argmax over the first axis
+        chosen.masked_fill_(chances[number] > best, number)
+        torch.maximum(best, chances[number], out=best)
+    return chosen.numpy()
 
 
 def axis(length: int, network: nn.Module, config: InferConfig) -> Axis:
@@ -149,24 +160,36 @@ def row_of_tiles(score: Callable[[Tensor], Tensor | None], strip: Tensor, across
         if total is None:
             total = torch.zeros(found.shape[1], *strip.shape[1:])
         for x, chances, weight in zip(now, found, across.weights[done:]):
-            total[:, :, x:x + across.tile] += chances * weight
+            total[:, :, x:x + across.tile] += chances.mul_(weight)
         done += len(now)
     return total, batch
 
 
-def scorer(network: nn.Module, flips: bool) -> Callable[[Tensor], Tensor | None]:
+def scorer(network: nn.Module, config: InferConfig) -> Callable[[Tensor], Tensor | None]:
     """Tiles [N, C, h, w] -> probabilities on the CPU, averaged over mirrorings if asked; None: memory ran out."""
-    device = next(network.parameters()).device
+    device, turns = next(network.parameters()).device, FLIPS if config.flips else FLIPS[:1]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def score(tiles: Tensor) -> Tensor | None:
         try:
             tiles = tiles.to(device, memory_format=torch.channels_last)
-            total = sum(probabilities(network(tiles.flip(turn))).flip(turn) for turn in (FLIPS if flips else FLIPS[:1]))
+            with autocast(device, config.precision):
+                logits = [network(tiles.flip(turn) if turn else tiles) for turn in turns]
+            found = [probabilities(each).flip(turn) if turn else probabilities(each)
+                     for each, turn in zip(logits, turns)]
         except torch.OutOfMemoryError:
             return None     # leaving the handler lets go of what the failed call still held
-        return (total / len(FLIPS) if flips else total).cpu()
+        return (sum(found) / len(found) if config.flips else found[0]).cpu()
     return score
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have glibc reuse large blocks instead of returning each to the system, which clears it anew for the next layer:
+    a third of the time of a large image. Elsewhere nothing is done."""
+    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(TRIM_THRESHOLD, 2 ** 31 - 1)
+        libc.mallopt(MMAP_THRESHOLD, 2 ** 30)
 
 
 def up_to(length: int, stride: int) -> int:

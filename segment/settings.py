@@ -145,9 +145,11 @@ class InferConfig(Section):
     """How a whole image is segmented."""
     mode: Literal["exact", "blend"] = Field(
         "exact", description="exact: as if the image went through the network at once; blend: overlapping tiles")
-    tile_px: int = Field(1024, ge=16, description="side of a tile, with its overlap; grows to hold the halo")
+    tile_px: int = Field(2048, ge=16, description="longest side of a tile, with its overlap; grows to hold the halo")
     overlap_px: int = Field(128, ge=0, description="of blend")
     batch: int = Field(1, ge=1, description="tiles a call")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: twice as fast where the processor has it; exact to 1e-2 instead of 1e-4")
     flips: bool = Field(False, description="average over the four mirrorings")
     threshold: float = Field(0.5, gt=0, lt=1, description="of networks with one output")
     minimum_px: int = Field(0, ge=0, description="smaller predicted parts are dropped; not from images in bands")

@@ -195,6 +195,13 @@ def test_settings_that_cannot_work_are_named(monkeypatch):
         predict_whole(network, image((100, 40)), InferConfig(), 3)
 
 
+def test_half_precision_gives_nearly_the_same():
+    network, pixels = NETWORKS["compact"], image((200, 96))
+    found = predict_whole(network, pixels, InferConfig(tile_px=16, precision="bfloat16"), 3)
+    assert found.dtype == torch.float32
+    assert 0 < (found - at_once(network, pixels, 3)).abs().max() < 0.05
+
+
 def test_labels_are_the_likeliest_class_or_above_the_threshold():
     chances = torch.tensor([[[0.2, 0.5]], [[0.5, 0.3]], [[0.3, 0.2]]])
     assert labels_of(chances, 0.5).tolist() == [[1, 0]]
