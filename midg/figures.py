@@ -30,10 +30,10 @@ from core.task import LoopConfig
 
 from . import runs
 from .data import boxed, read_scenes
-from .edges import canny
+from .edges import canny, merged_edges
 from .lines import drawn_edges
 from .maps import Maps, edge_map, painted
-from .networks import merge_edges, paste
+from .networks import paste
 from .settings import (
     DataConfig,
     DefectConfig,
@@ -155,7 +155,7 @@ def defect_rows(folder: Path, learnt: Path, unseen: Path, config: DefectConfig, 
     real = Judged()
     for number, maps in enumerate(unseen_maps(unseen, "box")):
         drawn = drawn_edges(edge_map(edges, maps, None), maps.mask, edge_config.network.line_threshold)
-        merged = merge_edges(drawn, maps.background_edges, maps.mask)
+        merged = merged_edges(drawn, maps.background_edges, maps.mask)
         true = paste(maps.image, maps.background, maps.mask)
         made = {"model 3": paste(painted(paint, maps, merged, None), maps.background, maps.mask),
                 "copy-paste": torch.stack([copied(copies, one, mask[0] > 0, number * 100 + place) for place, (one, mask)

@@ -38,7 +38,7 @@ def ridge_lines(chance: Tensor, threshold: float) -> Tensor:
 
 
 def drawn_edges(logits: Tensor, mask: Tensor, line_threshold: float | None) -> Tensor:
-    """What the edge generator draws in the mask, float [N, 1, H, W] in 0..1, as it goes into `merge_edges`.
+    """What the edge generator draws in the mask, float [N, 1, H, W] in 0..1, as it goes into `merged_edges`.
 
     line_threshold      lines of 1 px, see ridge_lines; None: the soft map as it is, as published
     The gradient is the soft map's in both cases.

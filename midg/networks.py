@@ -28,11 +28,6 @@ def edge_input(grey: Tensor, edges: Tensor, mask: Tensor, noise: Tensor, *, mask
     return torch.cat([*planes, mask] if mask_channel else planes, 1)
 
 
-def merge_edges(predicted: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
-    """The prediction inside the mask, the background's edges outside; all [N, 1, H, W]."""
-    return predicted * mask + edges * (1 - mask)
-
-
 def defect_input(background: Tensor, edges: Tensor, mask: Tensor, noise: Tensor | None = None,
                  ) -> tuple[Tensor, Tensor]:
     """DefectGenerator's x [N, 4, H, W] and attention [N, 1, H, W], from RGB without the defect and merged edges.

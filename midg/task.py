@@ -20,7 +20,7 @@ from . import runs, sheets
 from .adopted import EarlierExperiments
 from .apply import AppliedToFiles
 from .data import chosen_classes, held_out, read_dataset, read_scenes
-from .edges import grey_of
+from .edges import grey_of, merged_edges
 from .features import feature_extractor
 from .lines import drawn_edges
 from .losses import (
@@ -37,7 +37,6 @@ from .networks import (
     Discriminator,
     EdgeGenerator,
     edge_judged,
-    merge_edges,
     paste,
 )
 from .settings import (
@@ -173,7 +172,7 @@ def edge_losses(generator: EdgeGenerator, judge: Discriminator | None, maps: Map
     logits = edge_map(generator, maps, label)
     predicted = logits.sigmoid()
     if config.judged == "pasted":
-        predicted = merge_edges(predicted, maps.background_edges, maps.mask)
+        predicted = merged_edges(predicted, maps.background_edges, maps.mask)
     grey = grey_of(maps.image)
     real, made = edge_judged(grey, maps.edges, maps.mask), edge_judged(grey, predicted, maps.mask)
     losses = {}
@@ -267,7 +266,7 @@ class DefectTask(GivenEdgesTask):
 
     def drawn(self, generator: EdgeGenerator, maps: Maps) -> Tensor:
         drawn = drawn_edges(edge_map(generator, maps, self.label(maps)), maps.mask, self.line_threshold)
-        return merge_edges(drawn, maps.background_edges, maps.mask)
+        return merged_edges(drawn, maps.background_edges, maps.mask)
 
     @torch.no_grad()
     def edges_for(self, maps: Maps) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from midg.edges import merged_edges
 from midg.legacy_weights import from_earlier, to_earlier
 from midg.networks import (
     DefectGenerator,
@@ -15,7 +16,6 @@ from midg.networks import (
     defect_input,
     edge_input,
     edge_judged,
-    merge_edges,
     paste,
 )
 
@@ -270,7 +270,7 @@ def test_inputs_are_those_of_the_publication():
     assert not x[:, 2:][~inside].any()
     assert all(torch.equal(x[:, [plane]][inside], noise[inside]) for plane in range(3))
     assert torch.equal(edge_input(grey, edges, mask, noise, mask_channel=True)[:, 3:], mask)
-    merged = merge_edges(noise, edges, mask)
+    merged = merged_edges(noise, edges, mask)
     assert torch.equal(merged[inside], noise[inside])
     assert torch.equal(merged[~inside], edges[~inside])
     rgb = torch.rand(1, 3, 8, 8)

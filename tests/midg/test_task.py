@@ -16,9 +16,10 @@ from core.experiment import build
 from core.loop import train
 from core.phase import Turn
 from core.runlog import open_run
+from midg.edges import merged_edges
 from midg.losses import discriminator_loss, generator_loss
 from midg.maps import edge_map, to_maps
-from midg.networks import edge_judged, merge_edges
+from midg.networks import edge_judged
 from midg.runs import find_run
 from midg.task import DefectTask, EdgeTask, GivenEdgesTask, JointTask
 from tests import golden, sets
@@ -140,7 +141,7 @@ def test_a_turn_changes_its_own_network_alone(root, experiment):
 
 
 def test_the_discriminator_sees_in_training_what_is_used(root):
-    """Judged edges: drawn in the mask, the background's outside, as `merge_edges` gives them in use."""
+    """Judged edges: drawn in the mask, the background's outside, as `merged_edges` gives them in use."""
     task = task_of(EdgeTask, made.edge_config(root))
     batch = batch_of(task)
     maps = to_maps(batch)
@@ -148,7 +149,7 @@ def test_the_discriminator_sees_in_training_what_is_used(root):
     _, judged = task.made[""]
     drawn = edge_map(task.modules["generator"].eval(), maps, None).sigmoid()
     outside = maps.mask == 0
-    assert torch.equal(judged[:, 1:2][outside], merge_edges(drawn, maps.background_edges, maps.mask)[outside])
+    assert torch.equal(judged[:, 1:2][outside], merged_edges(drawn, maps.background_edges, maps.mask)[outside])
     assert torch.equal(judged[:, :1], edge_judged(judged[:, :1], drawn, maps.mask)[:, :1])
 
 
