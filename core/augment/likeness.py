@@ -13,6 +13,7 @@ CANVAS_PX = 20              # side of the coarse picture: the defect and a rim
 SHIFT_PX = 4                # how far the label's middle may lie from the original's, both ways, in coarse px
 PIECE_PX = 32               # of a larger defect this much is compared at native scale
 CANDIDATES = 14             # originals, in a turn each, that are compared at native scale
+SMALL_CANDIDATES = 42       # where the label is no larger than PIECE_PX: many small ones are alike at a coarse scale
 PEAKS_PX = 2000             # px compared once more, without what lies round the original, at the best 4 shifts or more
 SIZE_WEIGHT = 0.2           # of the coarse correlation a factor of e in size costs
 DETAIL_SIGMA_PX = 3.0       # what varies more slowly than this is light, not detail
@@ -62,8 +63,13 @@ def likeness(made: np.ndarray, boxes: tuple[Box, ...], known: Originals, label: 
     compared = known.labels == label if left_out is None else (known.labels == label) & ~left_out
     found = [match for box in _distinct(boxes) for match in _matches(grey, box, known, compared)]
     found.sort(key=lambda match: -match[0])
+    best = found[:_candidates(boxes[0])]
     return max((_fine(grey, box, known.pieces[row], int(known.levels[row]), place)
-                for _, row, view, box in found[:CANDIDATES] for place in {view, _central(view)}), default=-1.0)
+                for _, row, view, box in best for place in {view, _central(view)}), default=-1.0)
+
+
+def _candidates(box: Box) -> int:
+    return SMALL_CANDIDATES if max(box[2] - box[0], box[3] - box[1]) <= PIECE_PX else CANDIDATES
 
 
 def _central(view: int) -> int:
@@ -92,7 +98,7 @@ def _matches(grey, box: Box, known: Originals, compared: np.ndarray) -> list[tup
         rows = np.flatnonzero(fitting & (known.levels == level))
         values, views = _coarse(_views(grey, box, int(level)), known.templates[rows], known.weights[rows])
         values -= SIZE_WEIGHT * np.abs(np.log(ratio[rows])).max(axis=1)[:, None]
-        best = np.argsort(-values, axis=None, kind="stable")[:CANDIDATES]
+        best = np.argsort(-values, axis=None, kind="stable")[:_candidates(box)]
         found += [(float(values.flat[i]), int(rows[i // 8]), int(views.flat[i]), box) for i in best.tolist()]
     return found
 
