@@ -5,36 +5,36 @@
     OUTPUT/labelled/        the images with a defect again, as a data set
     OUTPUT/manifest.jsonl   a line for each point; log/generation.log, settings.json
 """
+import contextlib
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.augment.labels import tight_mask
-from core.data import formats, images, shapes
-from core.data.records import Dataset, Instance, Record
-from core.errors import ConfigError, OutputError
-from core.files import append, whole_lines, writing
+from core.data import images, shapes
+from core.device import Processes, processes
+from core.errors import ConfigError, DefectForgeError
+from core.files import append, writing
 from core.progress import Progress, span
 from core.seeding import rng
 from core.signals import StopRequest
 
+from . import output
 from .batch import Job, Painted
 from .fast import FastSampler
 from .models import Model, load_context, load_defect
+from .output import manifest_name
 from .points import Point, read_points
 from .sampler import Sampler
 from .settings import PaintConfig
 from .views import View, difference_outside, support, view_of
 
-MANIFEST, SETTINGS, LOG = "manifest.jsonl", "settings.json", "log/generation.log"
-FREE_KEYS = {"output", "batch_size", "write", "compile"}        # what may differ when a run goes on
 GAP_PX = 2                      # between the pictures of a grid
 
 
@@ -48,8 +48,14 @@ class Totals:
 def paint_folder(config: PaintConfig, device: torch.device, *, overwrite: bool = False) -> Totals:
     """Paint all points of `config.images`; what an earlier start has finished is not made again.
 
+    Under torchrun the processes share the points among them; the pictures are the same.
     DataError, CheckpointError, ConfigError: the user's input. Stopped: a signal; the same call goes on.
     """
+    with processes(device) as team:
+        return paint_share(config, device, team, overwrite)
+
+
+def paint_share(config: PaintConfig, device: torch.device, team: Processes, overwrite: bool) -> Totals:
     context = Model(load_context(config.context), (), device, config.precision, config.compile)
     network, names = load_defect(config.defect, config.classes)
     defect = Model(network, names, device, config.precision, config.compile)
@@ -58,30 +64,39 @@ def paint_folder(config: PaintConfig, device: torch.device, *, overwrite: bool =
         raise ConfigError(f"defect: its patches are larger than the context model's images, got {side} px for "
                           f"{context.shape.size_px}. Take models that fit each other")
     points, notes = read_points(config.images, names, side)
-    done = open_output(config, overwrite)
+    if team.rank == 0:
+        output.open_folder(config, overwrite)
+    team.largest(0, device)                     # the folder is there
+    done = output.finished(config.output)
     named = dict(zip(names_of(points, names, config, context), points))
-    todo = [(name, point) for name, point in named.items() if name not in done]
+    todo = [(name, point) for name, point in named.items() if name not in done][team.rank::team.count]
     kind = FastSampler if config.sampler.kind == "fast" else Sampler
     sampler = kind(context, defect, config.sampler, side)
-    for note in notes:
-        log(config.output, note)
-    if todo:
-        log(config.output, f"{len(todo)} of {len(named)} points to paint on {device}: {estimate(sampler, device)}")
-    with open(config.output / MANIFEST, "ab", buffering=0) as manifest, StopRequest() as stop, \
-            Progress(len(named), "images", done=len(named) - len(todo)) as progress:
+    if team.rank == 0:
+        for note in notes:
+            output.log(config.output, note)
+    if todo and team.rank == 0:
+        output.log(config.output, f"{len(named) - len(done)} of {len(named)} points to paint on {device}"
+                                  f"{f' and {team.count - 1} more' if team.count > 1 else ''}: "
+                                  f"{estimate(sampler, device)}")
+    path = config.output / manifest_name(team.rank)
+    with open(path, "ab", buffering=0) as manifest, StopRequest() as stop, Progress(len(todo), "points") as progress:
         for start in range(0, len(todo), config.batch_size):
             part = todo[start:start + config.batch_size]
             for line in paint_points(part, config, sampler, context, defect, device):
-                with writing(config.output / MANIFEST):
+                with writing(path):
                     append(manifest, (json.dumps(line) + "\n").encode())
-                done[line["name"]] = line
             progress.step(len(part))
             if stop.signum and start + len(part) < len(todo):
-                raise stop.error(len(done), len(named))
+                raise stop.error(start + len(part), len(todo))
+    team.largest(0, device)                     # all have finished
+    done = output.finished(config.output)
     lines = [done[name] for name in named]
-    write_labels(config, lines, names)
     rejected = sum(line["box"] is None for line in lines)
-    log(config.output, f"{len(lines) - rejected} images with a defect, {rejected} points without a visible one")
+    if team.rank == 0:
+        output.write_labels(config, lines, names)
+        output.log(config.output, f"{len(lines) - rejected} images with a defect, {rejected} points without a visible "
+                                  "one")
     return Totals(len(lines) - rejected, rejected, tuple(notes))
 
 
@@ -94,7 +109,8 @@ def paint_points(part: Sequence[tuple[str, Point]], config: PaintConfig, sampler
     for attempt in range(config.retries + 1):
         jobs = [Job(clean=views[name].signed, corner=views[name].corner, label=point.label,
                     generator=noise_of(config.seed, point, attempt)) for name, point in waiting]
-        painted = sampler.paint(jobs, device)
+        with memory_advice(config):
+            painted = sampler.paint(jobs, device)
         again = []
         for row, (name, point) in enumerate(waiting):
             line = finished(name, point, views[name], painted, row, config, defect)
@@ -122,10 +138,10 @@ def finished(name: str, point: Point, view: View, painted: Painted, row: int, co
     if not label.any() and not config.keep_unseen:
         return line
     whole = view.put_back(made)
+    base, _, number = name.rpartition("_")
     images.write_image(config.output / "sample" / f"{name}.png", whole)
-    images.write_image(config.output / "crop" / f"{name.rpartition('_')[0]}_crop_{name.rpartition('_')[2]}.png",
-                       unsigned(painted.patch[row]))
-    images.write_image(config.output / "grid" / f"{name.rpartition('_')[0]}_grid.png",
+    images.write_image(config.output / "crop" / f"{base}_crop_{number}.png", unsigned(painted.patch[row]))
+    images.write_image(config.output / "grid" / f"{base}_grid{'' if number == '1' else f'_{number}'}.png",
                        column([view.pixels, unsigned(painted.noised[row]), made]))
     if not label.any():
         return line
@@ -149,42 +165,6 @@ def noise_of(seed: int, point: Point, attempt: int) -> torch.Generator:
     """Of the seed, the image's name, the line and the try alone: neither order nor batch nor a new start change it."""
     numbers = rng(seed, zlib.crc32(point.image.stem.encode()), point.number, attempt)
     return torch.Generator().manual_seed(int(numbers.integers(2 ** 62)))
-
-
-def open_output(config: PaintConfig, overwrite: bool) -> dict[str, dict]:
-    """Make or reopen the folder; the manifest lines of what is done, by name. OutputError: it is another run's."""
-    folder, path = config.output, config.output / SETTINGS
-    wanted = {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE_KEYS}
-    if not overwrite and folder.exists() and any(folder.iterdir()):
-        before = json.loads(path.read_text()) if path.is_file() else None
-        if before is None:
-            raise OutputError(f"{folder}: has files in it that are not of such a run, got "
-                              f"{', '.join(sorted(each.name for each in folder.iterdir())[:3])}. Choose another "
-                              "output, or say --overwrite")
-        changed = [key for key in wanted if before.get(key) != wanted[key]]
-        if changed:
-            raise OutputError(f"{folder}: made with other settings, got another '{changed[0]}'. Choose another output, "
-                              "or say --overwrite")
-    elif overwrite:
-        (folder / MANIFEST).unlink(missing_ok=True)
-    with writing(folder):
-        for name in ("sample", "crop", "grid", "log"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    images.write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
-    return {line["name"]: line for line in map(json.loads, whole_lines(folder / MANIFEST))}
-
-
-def write_labels(config: PaintConfig, lines: Sequence[dict], classes: Sequence[str]) -> None:
-    """OUTPUT/labelled: the images with a visible defect as a data set."""
-    records = tuple(Record(image=config.output / "sample" / f"{line['name']}.png", name=line["name"],
-                           size=tuple(line["size"]), group=Path(line["source"]).stem,
-                           instances=(Instance(label=line["class"], box=tuple(line["box"]), rle=line["rle"]),))
-                    for line in sorted(lines, key=lambda line: line["name"]) if line["box"] is not None)
-    if not records:
-        return
-    dataset = Dataset(root=config.output, format="crg", classes=tuple(classes), records=records)
-    for name in config.write:
-        formats.write(dataset, config.output / "labelled", name)
 
 
 def estimate(sampler: Sampler | FastSampler, device: torch.device) -> str:
@@ -212,6 +192,17 @@ def estimate(sampler: Sampler | FastSampler, device: torch.device) -> str:
     return f"about {span(steps * ((1 + iterations) * forward + iterations * backward + patch))} each"
 
 
+@contextlib.contextmanager
+def memory_advice(config: PaintConfig) -> Iterator[None]:
+    """Within: a GPU's memory that does not suffice is an error that says which key to change."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        way_out = "Lower it" if config.batch_size > 1 else "Set precision to bfloat16, or sampler.kind to fast"
+        raise DefectForgeError(f"batch_size: the device's memory does not suffice, got {config.batch_size}. {way_out}; "
+                               "what is painted is kept") from error
+
+
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -230,9 +221,3 @@ def column(pictures: Sequence[np.ndarray]) -> np.ndarray:
         top = GAP_PX + number * (height + GAP_PX)
         sheet[top:top + height, GAP_PX:GAP_PX + width] = picture
     return sheet
-
-
-def log(folder: Path, text: str) -> None:
-    print(text, flush=True)
-    with writing(folder / LOG), open(folder / LOG, "a", encoding="utf-8") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")

@@ -15,6 +15,7 @@ EPILOG = """\
 examples:
   python scripts/sample_generation.py --conf_path confs/pcb_gen.yml
   python scripts/sample_generation.py --conf_path configs/crg-paint.yaml --set images=datasets/clean --device cuda
+  torchrun --nproc-per-node 4 scripts/sample_generation.py --conf_path configs/crg-paint.yaml
   python scripts/sample_generation.py --describe checkpoint/checkpoint-64-defect.pt
 
 The configuration is this project's (configs/crg-paint.yaml) or the earlier code's pcb_gen.yml, read as it is; keys of

@@ -1,5 +1,6 @@
 """Painting points of a folder: files, labels, what goes on after a stop, other batches, rejections, and bad input."""
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 
 from core.config import load
 from core.data import formats, images
-from core.errors import CheckpointError, ConfigError, DataError, OutputError, Stopped
+from core.errors import CheckpointError, ConfigError, DataError, DefectForgeError, OutputError, Stopped
 from core.experiment import build
 from core.loop import train
 from core.runlog import open_run
@@ -290,3 +291,33 @@ def test_what_is_taken_over_lies_round_the_mask_and_fades(folder):
 def test_the_shipped_config_is_for_runs():
     found = load(PaintConfig, ROOT / "configs" / "crg-paint.yaml")
     assert found.context.run == found.defect.run == Path("checkpoints/board")
+
+
+def test_two_processes_share_the_points_and_make_the_same_pictures(folder):
+    paint_folder(config(folder, "one"), CPU)
+    path = folder / "paint.yaml"
+    path.write_text(json.dumps(config(folder, "both").model_dump(mode="json")))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
+         "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", ROOT / "scripts" / "sample_generation.py",
+         "--conf_path", path, "--device", "cpu"],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "3 of 3 points to paint on cpu and 1 more" in done.stdout
+    assert done.stdout.count("3 images with a defect; 0 points") == 2
+    lines = [len((folder / "both" / name).read_text().splitlines()) for name in ("manifest.jsonl", "manifest-1.jsonl")]
+    assert lines == [2, 1]
+    one, both = files(folder / "one"), files(folder / "both")
+    assert {name: data for name, data in one.items() if name.endswith(".png")} == {
+        name: data for name, data in both.items() if name.endswith(".png")}
+    assert len(formats.read(folder / "both" / "labelled", "coco")) == 3
+
+
+def test_memory_that_does_not_suffice_names_the_key(folder, monkeypatch):
+    def full(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(generation.Sampler, "paint", full)
+    with pytest.raises(DefectForgeError, match="batch_size: the device's memory does not suffice, got 2. Lower it"):
+        paint_folder(config(folder, batch_size=2), CPU)
+    with pytest.raises(DefectForgeError, match="Set precision to bfloat16, or sampler.kind to fast"):
+        paint_folder(config(folder, "other"), CPU)
