@@ -48,9 +48,14 @@ class Segmenter:
 
     def bands(self, image: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The same for an image in rows, as bands that follow each other, but that no small part is dropped."""
-        for _, band in predict(self.network, image, self.config.infer, self.config.data.channels):
-            likeliest = torch.maximum(band[0], 1 - band[0]) if len(band) == 1 else band.amax(0)
-            yield labels_of(band, self.config.infer.threshold), likeliest.mul(255).round().byte().numpy()
+        def finish(chances: torch.Tensor) -> torch.Tensor:
+            likeliest = torch.maximum(chances[0], 1 - chances[0]) if len(chances) == 1 else chances.amax(0)
+            labels = torch.from_numpy(labels_of(chances, self.config.infer.threshold))
+            return torch.stack([labels, likeliest.mul(255).round().byte()])
+
+        for _, band in predict(self.network, image, self.config.infer, self.config.data.channels, finish):
+            labels, sure = band.numpy()
+            yield labels, sure
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device) -> Segmenter:

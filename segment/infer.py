@@ -42,34 +42,42 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Axis:
-    """How tiles lie along one side of an image: where each starts, and what each of its px weighs (float32 [tile])."""
+    """How tiles lie along one side of an image.
+
+    starts  first px of each tile; spans: the px within it that count, from and up to
+    weights what each of those px counts, float32; they add up to 1 over all tiles, and are 1 in exact mode
+    """
     length: int
     padded: int
     tile: int
     starts: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
     weights: tuple[Tensor, ...]
 
 
-def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int) -> Iterator[tuple[int, Tensor]]:
+def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int,
+            finish: Callable[[Tensor], Tensor] = lambda chances: chances) -> Iterator[tuple[int, Tensor]]:
     """Yield (top, probabilities float32 [K, h, W]) of bands of rows, one below the other; K = 1: of the defect.
 
+    finish  makes of probabilities [K, h, w] what is kept of each pixel, [M, h, w]: less memory than K numbers
     The network is in evaluation mode. ConfigError: `exact` for a network of unknown reach; no memory for a tile.
     """
     keep_freed_memory()
     across, down = (axis(length, network, config) for length in image.size)
-    score = scorer(network, config)
-    waiting, batch = None, config.batch                     # the sums of rows that a later tile still adds to
-    for top, weight, following in zip(down.starts, down.weights, [*down.starts[1:], down.padded]):
-        strip = read_strip(image, top, down, across, channels)
-        scores, batch = row_of_tiles(score, strip, across, batch)
-        sums = scores.mul_(weight[:, None])
-        if waiting is not None:
-            sums[:, :waiting.shape[1]] += waiting
-        done = following - top
-        waiting = sums[:, done:]
-        bottom = min(following, down.length)
-        if bottom > top:
-            yield top, sums[:, :bottom - top, :across.length]
+    scorer = Scorer(network, config, channels)
+    waiting = None                              # blend: the sums of rows that a later tile still adds to
+    ends = [start + span[0] for start, span in zip(down.starts[1:], down.spans[1:])]
+    for start, (low, high), weight, end in zip(down.starts, down.spans, down.weights, [*ends, down.padded]):
+        strip, top = read_strip(image, start, down, across), start + low
+        if config.mode == "exact":
+            band = exact_row(scorer, strip, across, low, high, finish)
+        else:
+            sums = blended_row(scorer, strip, across).mul_(weight[:, None])
+            if waiting is not None:
+                sums[:, :waiting.shape[1]] += waiting
+            waiting, band = sums[:, end - top:], finish(sums[:, :end - top])
+        if top < down.length:
+            yield top, band[:, :min(end, down.length) - top, :across.length]
 
 
 def predict_whole(network: nn.Module, pixels: np.ndarray, config: InferConfig, channels: int) -> Tensor:
@@ -103,8 +111,8 @@ def axis(length: int, network: nn.Module, config: InferConfig) -> Axis:
     mass = torch.zeros(padded)
     for place, ramp in zip(at, ramps):
         mass[place:place + tile] += ramp
-    return Axis(length, padded, tile, tuple(at), tuple(ramp / mass[place:place + tile]
-                                                       for place, ramp in zip(at, ramps)))
+    weights = tuple(ramp / mass[place:place + tile] for place, ramp in zip(at, ramps))
+    return Axis(length, padded, tile, tuple(at), ((0, tile),) * len(at), weights)
 
 
 def exact_axis(length: int, padded: int, tile: int, stride: int, reach: int | None) -> Axis:
@@ -118,12 +126,8 @@ def exact_axis(length: int, padded: int, tile: int, stride: int, reach: int | No
     tile = up_to(-(-(padded + 2 * halo * (count - 1)) // count), stride)
     at = [min(number * (tile - 2 * halo), padded - tile) for number in range(count)]
     borders = [0, *(place + tile - halo for place in at[:-1]), padded]
-    cores = []
-    for place, low, high in zip(at, borders, borders[1:]):
-        core = torch.zeros(tile)
-        core[low - place:high - place] = 1
-        cores.append(core)
-    return Axis(length, padded, tile, tuple(at), tuple(cores))
+    spans = tuple((low - place, high - place) for place, low, high in zip(at, borders, borders[1:]))
+    return Axis(length, padded, tile, tuple(at), spans, tuple(torch.ones(high - low) for low, high in spans))
 
 
 def window(tile: int, *, begins: bool, ends: bool) -> Tensor:
@@ -137,50 +141,69 @@ def window(tile: int, *, begins: bool, ends: bool) -> Tensor:
     return ramp
 
 
-def read_strip(image: Rows, top: int, down: Axis, across: Axis, channels: int) -> Tensor:
-    """float32 [C, tile, W continued]: the rows of the tiles that start at `top`, mirrored beyond the image's border."""
-    wanted = mirror(down.length, top + down.tile)[top:]
+def read_strip(image: Rows, top: int, down: Axis, across: Axis) -> np.ndarray:
+    """Pixels [tile, W continued, 3]: the rows of the tiles that start at `top`, mirrored beyond the image's border."""
+    wanted = mirror(down.length, top + down.tile)[top:].numpy()
     low, high = int(wanted.min()), int(wanted.max()) + 1
-    strip = network_input(image.rows(low, high), channels)
+    strip = image.rows(low, high)
     if high - low != down.tile:
-        strip = strip[:, wanted - low]
-    return strip if across.padded == across.length else strip[:, :, mirror(across.length, across.padded)]
+        strip = strip[wanted - low]
+    return strip if across.padded == across.length else strip[:, mirror(across.length, across.padded).numpy()]
 
 
-def row_of_tiles(score: Callable[[Tensor], Tensor | None], strip: Tensor, across: Axis,
-                 batch: int) -> tuple[Tensor, int]:
-    """Weighted probabilities [K, tile, W continued] of one row of tiles, and how many tiles a call had room for."""
-    done, total = 0, None
-    while done < len(across.starts):
-        now = across.starts[done:done + batch]
-        found = score(torch.stack([strip[:, :, x:x + across.tile] for x in now]))
-        if found is None:
-            batch = smaller(len(now), across.tile)
-            continue
-        if total is None:
-            total = torch.zeros(found.shape[1], *strip.shape[1:])
-        for x, chances, weight in zip(now, found, across.weights[done:]):
-            total[:, :, x:x + across.tile] += chances.mul_(weight)
-        done += len(now)
-    return total, batch
+def exact_row(scorer: "Scorer", strip: np.ndarray, across: Axis, low: int, high: int,
+              finish: Callable[[Tensor], Tensor]) -> Tensor:
+    """The cores of one row of tiles beside each other, finished, [M, high - low, W continued]."""
+    row = None
+    for place, (left, right), chances in scorer.tiles(strip, across):
+        core = finish(chances[:, low:high, left:right])
+        if row is None:
+            row = torch.empty(len(core), high - low, across.padded, dtype=core.dtype)
+        row[:, :, place + left:place + right] = core
+    return row
 
 
-def scorer(network: nn.Module, config: InferConfig) -> Callable[[Tensor], Tensor | None]:
-    """Tiles [N, C, h, w] -> probabilities on the CPU, averaged over mirrorings if asked; None: memory ran out."""
-    device, turns = next(network.parameters()).device, FLIPS if config.flips else FLIPS[:1]
+def blended_row(scorer: "Scorer", strip: np.ndarray, across: Axis) -> Tensor:
+    """Probabilities [K, tile, W continued] of one row of tiles, blended across."""
+    weights, row = dict(zip(across.starts, across.weights)), None
+    for place, _, chances in scorer.tiles(strip, across):
+        if row is None:
+            row = torch.zeros(len(chances), chances.shape[1], across.padded)
+        row[:, :, place:place + across.tile] += chances * weights[place]
+    return row
+
+
+class Scorer:
+    """A network on tiles: batches that fit into memory, half precision and mirrorings where they are asked for."""
+
+    def __init__(self, network: nn.Module, config: InferConfig, channels: int):
+        self.network, self.config, self.channels, self.batch = network, config, channels, config.batch
+        self.device, self.turns = next(network.parameters()).device, FLIPS if config.flips else FLIPS[:1]
+
+    def tiles(self, strip: np.ndarray, across: Axis) -> Iterator[tuple[int, tuple[int, int], Tensor]]:
+        """(start, span, probabilities float32 [K, h, w] on the CPU) of each tile of a row."""
+        done = 0
+        while done < len(across.starts):
+            now = across.starts[done:done + self.batch]
+            found = self.score([network_input(strip[:, x:x + across.tile], self.channels) for x in now])
+            if found is None:
+                self.batch = smaller(len(now), across.tile)
+                continue
+            yield from zip(now, across.spans[done:], found)
+            done += len(now)
 
     @torch.no_grad()
-    def score(tiles: Tensor) -> Tensor | None:
+    def score(self, tiles: list[Tensor]) -> Tensor | None:
+        """Probabilities [N, K, h, w]; None: memory ran out."""
         try:
-            tiles = tiles.to(device, memory_format=torch.channels_last)
-            with autocast(device, config.precision):
-                logits = [network(tiles.flip(turn) if turn else tiles) for turn in turns]
+            images = torch.stack(tiles).to(self.device, memory_format=torch.channels_last)
+            with autocast(self.device, self.config.precision):
+                logits = [self.network(images.flip(turn) if turn else images) for turn in self.turns]
             found = [probabilities(each).flip(turn) if turn else probabilities(each)
-                     for each, turn in zip(logits, turns)]
+                     for each, turn in zip(logits, self.turns)]
         except torch.OutOfMemoryError:
             return None     # leaving the handler lets go of what the failed call still held
-        return (sum(found) / len(found) if config.flips else found[0]).cpu()
-    return score
+        return (sum(found) / len(found) if self.config.flips else found[0]).cpu()
 
 
 @functools.cache
