@@ -107,6 +107,12 @@ class EdgeLossConfig(GanConfig):
     tolerance_px: int = Field(0, ge=0, description="an edge this near to a true one is not wrong")
     threshold: float = Field(0.5, gt=0, lt=1, description="above it a soft map counts as an edge, in figures")
 
+    @model_validator(mode="after")
+    def learns_something(self) -> "EdgeLossConfig":
+        if not (self.adversarial or self.feature_matching or self.edges):
+            raise ValueError("adversarial, feature_matching and edges are all 0, so that nothing is learnt. Raise one")
+        return self
+
     @property
     def is_judged(self) -> bool:
         """Whether there is a discriminator."""

@@ -2,6 +2,7 @@
 
 In each step the generator learns first; its discriminator then learns from what was made in that step.
 """
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,40 +21,25 @@ from . import runs, sheets
 from .adopted import EarlierExperiments
 from .apply import AppliedToFiles
 from .data import chosen_classes, held_out, read_dataset, read_scenes
-from .edges import grey_of, merged_edges
+from .edges import merged_edges
 from .features import feature_extractor
 from .lines import drawn_edges
-from .losses import (
-    discriminator_loss,
-    edge_loss,
-    feature_matching,
-    generator_loss,
-    masked_l1,
-    perceptual_and_style,
-)
-from .maps import Maps, edge_map, painted, to_maps
-from .networks import (
-    DefectGenerator,
-    Discriminator,
-    EdgeGenerator,
-    edge_judged,
-    paste,
-)
+from .maps import Maps, edge_map, to_maps
+from .networks import Discriminator, EdgeGenerator
 from .settings import (
     DefectConfig,
-    DefectLossConfig,
     EdgeConfig,
-    EdgeLossConfig,
     GanConfig,
     GivenEdgesConfig,
     JointConfig,
     ModelConfig,
     OptimizerConfig,
 )
+from .turns import Losses, Pair, defect_losses, edge_losses, judge_losses
 from .windows import Windows, held_out_windows
 
 
-class MidgTask(EarlierExperiments, AppliedToFiles):
+class MidgTask(EarlierExperiments, AppliedToFiles, ABC):
     """What the four have in common: data, and pairs of a generator and its discriminator."""
     modules: dict[str, nn.Module]
     averages: dict[str, Average]
@@ -79,9 +65,9 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
                 run.mkdir(parents=True, exist_ok=True)
             write_bytes(run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
 
+    @abstractmethod
     def build(self) -> None:
         """Make modules, averages and phases."""
-        raise NotImplementedError
 
     def add_pair(self, generator: nn.Module, width: int, prefix: str = "") -> None:
         """A generator with its average, and its discriminator, if a loss asks for one, with their phases."""
@@ -119,10 +105,9 @@ class MidgTask(EarlierExperiments, AppliedToFiles):
     def gan_config(self, prefix: str) -> GanConfig:
         return self.config.loss
 
-    def generator_losses(self, prefix: str, maps: Maps, judge: Discriminator | None) -> tuple[dict[str, Tensor],
-                                                                                       tuple[Tensor, Tensor]]:
+    @abstractmethod
+    def generator_losses(self, prefix: str, maps: Maps, judge: Discriminator | None) -> tuple[Losses, Pair]:
         """The generator's losses, and what the discriminator is to tell apart: real and made."""
-        raise NotImplementedError
 
     def average(self, name: str) -> nn.Module:
         return self.averages[name].module
@@ -134,20 +119,6 @@ def phase(name: str, module: nn.Module, rate: float, optimizer: OptimizerConfig)
         schedule = cosine(rate, optimizer.decay_steps)
     return Phase(name=name, learning_rate=schedule,
                  optimizer=optim.Adam(module.parameters(), lr=rate, betas=optimizer.betas))
-
-
-def judge_losses(judge: Discriminator, real: Tensor, made: Tensor, label: Tensor | None, config: GanConfig,
-                 ) -> dict[str, Tensor]:
-    """The discriminator's loss. `legacy`: the generator's too, whose gradient the published code added to it."""
-    together = judge(torch.cat([real, made]), None if label is None else torch.cat([label, label]))
-    real_seen, made_seen = zip(*(output.chunk(2) for output in together))
-    losses = {"judging": discriminator_loss(config.gan, real_seen[-1], made_seen[-1])}
-    if config.update == "legacy":
-        losses["leak_adversarial"] = config.adversarial * generator_loss(config.gan, made_seen[-1])
-        if isinstance(config, EdgeLossConfig):
-            losses["leak_matching"] = config.feature_matching * feature_matching(
-                made_seen, [output.detach() for output in real_seen])
-    return losses
 
 
 class EdgeTask(MidgTask):
@@ -165,27 +136,6 @@ class EdgeTask(MidgTask):
     def evaluate(self, folder: Path) -> dict[str, float]:
         """In-mask precision and recall of the edges at 0 and 2 px, and a contact sheet."""
         return sheets.evaluate_edges(self, self.average("generator"), folder)
-
-
-def edge_losses(generator: EdgeGenerator, judge: Discriminator | None, maps: Maps, label: Tensor | None,
-                config: EdgeLossConfig) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-    logits = edge_map(generator, maps, label)
-    predicted = logits.sigmoid()
-    if config.judged == "pasted":
-        predicted = merged_edges(predicted, maps.background_edges, maps.mask)
-    grey = grey_of(maps.image)
-    real, made = edge_judged(grey, maps.edges, maps.mask), edge_judged(grey, predicted, maps.mask)
-    losses = {}
-    if judge is not None:
-        with torch.no_grad():
-            target = judge(real, label)
-        seen = judge(made, label)
-        losses = {"adversarial": config.adversarial * generator_loss(config.gan, seen[-1]),
-                  "matching": config.feature_matching * feature_matching(seen, target)}
-    if config.edges:
-        losses["edges"] = config.edges * edge_loss(logits, maps.edges, maps.mask, kind=config.edges_kind,
-                                                   tolerance_px=config.tolerance_px)
-    return losses, (real.detach(), made.detach())
 
 
 class GivenEdgesTask(MidgTask):
@@ -218,21 +168,6 @@ class GivenEdgesTask(MidgTask):
     def evaluate(self, folder: Path) -> dict[str, float]:
         """PSNR, SSIM and L1, whole and in the mask, against the real defect, and a contact sheet."""
         return sheets.evaluate_defects(self, self.average("generator"), folder)
-
-
-def defect_losses(generator: DefectGenerator, judge: Discriminator | None, features: nn.Module | None, maps: Maps,
-                  edges: Tensor, label: Tensor | None, config: DefectLossConfig,
-                  ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-    made = painted(generator, maps, edges, label)
-    if config.judged == "pasted":
-        made = paste(made, maps.image, maps.mask)
-    losses = {"l1": config.l1 * masked_l1(made, maps.image, maps.mask, legacy=config.legacy_l1)}
-    if judge is not None:
-        losses["adversarial"] = config.adversarial * generator_loss(config.gan, judge(made, label)[-1])
-    if features is not None:
-        perceptual, style = perceptual_and_style(features, made, maps.image, maps.mask)
-        losses |= {"perceptual": config.perceptual * perceptual, "style": config.style * style}
-    return losses, (maps.image, made.detach())
 
 
 class DefectTask(GivenEdgesTask):
