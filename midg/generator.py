@@ -11,6 +11,7 @@ from core import checkpoint
 from core import config as configs
 from core.augment import compose
 from core.augment.bank import Crop, DefectBank
+from core.augment.blending import two_level
 from core.augment.copypaste import CopyPaste
 from core.augment.fitting import laid
 from core.augment.generator import Generated, Request
@@ -93,8 +94,10 @@ class MidgGenerator:
             shape = deformed(donor_shape(fit, window.shape, request.box), request.rng)
         hole = self._hole(shape, request.rng)
         painted = self.painter.paint(request.image, hole, request.label, request.rng, drawing=drawing)
-        return Generated(image=painted.image, alpha=torch.from_numpy(painted.alpha),
-                         misfit=None if fit is None else fit.strangeness)
+        image, alpha = painted.image, torch.from_numpy(painted.alpha)
+        if two_level(window):                               # a scan in black and white has no grey but at its rims
+            image, alpha = (image.mean(0, keepdim=True) > 0.5).float().expand(3, -1, -1), (alpha > 0).float()
+        return Generated(image=image, alpha=alpha, misfit=None if fit is None else fit.strangeness)
 
     def _hole(self, shape: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """Where to paint, as in training: the shape, or a rectangle round it, and a margin."""

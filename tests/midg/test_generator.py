@@ -209,3 +209,13 @@ def test_parts_of_several_colours_are_learnt_in_all_of_them(data, tmp_path):
         assert middle == ([(200, 90, 230)[i] for i in order], [(20, 40, 20)[i] for i in order])     # both alike
         seen.add(background)
     assert len(seen) > 3
+
+
+def test_black_and_white_scans_stay_black_and_white(made, data):
+    dataset = formats.read(data)
+    generator = MidgGenerator.build(dataset, DefectBank.build(dataset), made, MidgSettings(**TINY))
+    image = torch.zeros(3, 60, 60)
+    image[:, :, 30:] = 1
+    result = generator.generate(Request(image=image, box=(20, 20, 40, 40), label="spot", rng=rng(0, 0)))
+    assert set(result.image.unique().tolist()) <= {0.0, 1.0}
+    assert set(result.alpha.unique().tolist()) == {0.0, 1.0}
