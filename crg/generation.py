@@ -130,7 +130,7 @@ def finished(name: str, point: Point, view: View, painted: Painted, row: int, co
     alpha = support(None if painted.mask is None else painted.mask[row, 0].float().cpu().numpy(), view, config.paste)
     if config.paste:
         blend = alpha[..., None]
-        made = np.where(blend > 0, np.rint(view.pixels * (1 - blend) + made * blend), view.pixels).astype(np.uint8)
+        made = np.rint(view.pixels * (1 - blend) + made * blend).astype(np.uint8)
     label = tight_mask(view.pixels, made, alpha)
     line = {"name": name, "source": str(point.image), "line": point.place, "class": defect.classes[point.label],
             "point": [point.x, point.y], "box": None, "size": None, "rle": None,

@@ -112,6 +112,23 @@ def test_the_bound_is_least_at_the_true_noise_and_variance():
     assert (wrong["variance"] > exact["variance"] + 1e-6).all()
 
 
+def test_at_index_0_the_bound_is_what_the_image_itself_costs():
+    """By hand: the variance half way between its bounds, the mean that of the posterior, which is the clean guess."""
+    steps, index = Schedule.build(), torch.tensor([0])
+    torch.manual_seed(0)
+    clean, noise = (torch.rand(1, 3, 8, 8) * 255).round() / 127.5 - 1, torch.randn(1, 3, 8, 8)
+    guess = noise + 0.1 * torch.randn_like(noise)
+    output = torch.cat([guess, torch.zeros_like(guess)], 1)
+    noisy = steps.noised(clean, index, noise)
+    found = denoising(steps, output, clean, noisy, noise, index)["variance"]
+    smallest = steps.beta[1] * (1 - steps.alpha_bar[0]) / (1 - steps.alpha_bar[1])
+    deviation = (smallest * steps.beta[0]) ** 0.25
+    mean = (noisy - (1 - steps.alpha_bar[0]).sqrt() * guess) / steps.alpha_bar[0].sqrt()
+    normal = torch.distributions.Normal(mean.double(), deviation)
+    chance = normal.cdf(clean + 1 / 255) - normal.cdf(clean - 1 / 255)
+    assert found.item() == pytest.approx((-chance.log2()).mean().item(), rel=1e-2)
+
+
 def test_the_bound_teaches_the_variance_alone():
     steps, index = Schedule.build(), torch.tensor([0, 500])
     torch.manual_seed(0)
