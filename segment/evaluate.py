@@ -17,6 +17,7 @@ from core.metrics import segmentation as seg
 from .data import read_labelled
 from .infer import axis, labels_of, predict
 from .losses import losses
+from .page import write_page
 from .panels import panel
 from .settings import SegmentConfig
 
@@ -45,9 +46,10 @@ class Judged:
 
 def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, ...], config: SegmentConfig,
              folder: Path) -> dict[str, float]:
-    """Judge a network in evaluation mode; write tables and panels into `folder`, return the figures by name.
+    """Judge a network in evaluation mode; write tables, panels and a page into `folder`, return the figures by name.
 
-    Figures that are unknown, such as the IoU of a class that does not occur, are left out.
+    Panels are of images evenly spread, the same at each evaluation; the page shows the worst ones. Figures that are
+    unknown, such as the IoU of a class that does not occur, are left out.
     """
     judged, shown = [], set(spread(len(records), config.panels))
     for number, record in enumerate(records):
@@ -57,7 +59,11 @@ def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, 
         if number in shown:
             drawn = panel(pixels, truth, labels)
             write_image(folder / f"{record.name.replace('/', '_')}.png", drawn)
-    write_tables(judged, classes, folder)
+    worst = []
+    for number in sorted(range(len(judged)), key=lambda at: judged[at].rank)[:config.panels]:
+        pixels, truth = read_labelled(records[number], classes)
+        worst.append((judged[number].name, panel(pixels, truth, predicted(network, pixels, config)[1])))
+    write_tables(judged, classes, folder, worst)
     return figures(judged, classes)
 
 
@@ -114,8 +120,9 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path) -> None:
-    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv."""
+def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path,
+                 worst: Sequence[tuple[str, np.ndarray]] = ()) -> None:
+    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv, evaluation.html."""
     names, matrices = ("background", *classes), [item.matrix for item in judged]
     matrix, values = sum(matrices), figures(judged, classes)
     pooled = seg.overall(matrix)
@@ -128,6 +135,7 @@ def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Pat
               zip(names, each.iou, each.dice, each.precision, each.recall, matrix.sum(1), matrix.sum(0)))
     write_csv(folder / "per_image.csv", (*image_row(judged[0]),), (image_row(item).values() for item in judged))
     write_csv(folder / "confusion.csv", ("truth", *names), ((name, *row) for name, row in zip(names, matrix)))
+    write_page(folder / "evaluation.html", values, spans, matrix, names, len(judged), worst)
 
 
 def image_row(item: Judged) -> Mapping[str, object]:

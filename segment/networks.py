@@ -133,6 +133,9 @@ class Compact(nn.Module):
         self.decoder = nn.ModuleList(Residual(width) for width in widths[:-1])
         self.head = nn.Sequential(ConvNorm(widths[0], 2 * widths[0], 3), nn.Conv2d(2 * widths[0], 4 * outputs, 1),
                                   nn.PixelShuffle(2))
+        with torch.no_grad():           # four equal answers to begin with, or the four would learn a chequered pattern
+            for values in self.head[1].parameters():
+                values.copy_(values[::4].repeat_interleave(4, 0))
         self.stride = 2 ** len(widths)
         inner = [("conv", 1), ("conv", 1)]
         steps = len(widths) - 1

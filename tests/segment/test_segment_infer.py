@@ -135,7 +135,7 @@ def test_mirrorings_are_averaged_and_stay_exact():
 
 
 def test_labels_change_on_tile_lines_no_more_than_elsewhere():
-    network, pixels = NETWORKS["compact"], image((400, 300))
+    network, pixels = NETWORKS["flexunet"], image((400, 300))
     config = InferConfig(tile_px=16)
     labels = labels_of(predict_whole(network, pixels, config, 3), 0.5)
     lines = [axis(side, network, config).starts[1:] for side in (300, 400)]

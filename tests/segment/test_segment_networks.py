@@ -180,3 +180,11 @@ def test_library_networks_take_local_weights_alone(monkeypatch, tmp_path):
 def test_wrong_networks_are_named(option, message):
     with pytest.raises(ConfigError, match=message):
         load(SegmentConfig, None, ["data.root=x", "loop.steps=1", "loop.batch_size=1", "network.name=flexunet", option])
+
+
+def test_the_default_begins_without_a_chequered_pattern():
+    torch.manual_seed(0)
+    logits = Compact(3, widths=(4, 8)).eval()(torch.rand(1, 3, 16, 16))
+    assert torch.equal(logits[..., ::2, ::2], logits[..., 1::2, 1::2])
+    assert torch.equal(logits[..., ::2, ::2], logits[..., ::2, 1::2])
+    assert logits.std() > 0

@@ -102,6 +102,11 @@ def test_an_evaluation_leaves_tables_and_panels(experiment_folder, root):
     assert float(classes[1]["iou"]) == pytest.approx(float(values["iou/square"]["value"]))
     hit, true, found = matrix[1][1], sum(matrix[1]), sum(row[1] for row in matrix)
     assert float(classes[1]["iou"]) == pytest.approx(hit / (true + found - hit), rel=1e-4)
+    page = (folder / "evaluation.html").read_text()
+    assert page.count("data:image/jpeg") == min(4, len(images))
+    assert "mean IoU of the defect classes" in page
+    worst = min(images, key=lambda row: float(row["defect_iou"] or 1))
+    assert worst["image"] in page
     panels = sorted(folder.glob("*.png"))
     assert 1 <= len(panels) <= 4
     assert read_image(panels[0]).shape[1] > 4 * 96
