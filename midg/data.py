@@ -76,6 +76,8 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
         return dataset
     path = run / "splits.json" if run is not None else None
     previous = splits.load(path) if path is not None and path.is_file() else None
+    if previous is not None and not keep and previous.ratios != config.ratios:
+        previous = None                         # a test on other shares, or on another set
     divided = splits.split(dataset, ratios=config.ratios, previous=previous)
     if path is not None and keep:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ In each step the generator learns first; its discriminator then learns from what
 """
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from core.task import Phase
 from . import runs, sheets
 from .adopted import EarlierExperiments
 from .apply import AppliedToFiles
-from .data import chosen_classes, held_out, read_dataset, read_scenes
+from .data import Scenes, chosen_classes, held_out, read_dataset, read_scenes
 from .edges import merged_edges
 from .features import feature_extractor
 from .lines import drawn_edges
@@ -47,23 +48,42 @@ class MidgTask(EarlierExperiments, AppliedToFiles, ABC):
 
     def __init__(self, config: ModelConfig, device: torch.device, dataset: Dataset | None = None,
                  run: Path | None = None, keep: bool = True):
-        """`dataset`: in place of the one that the config names; `run`: this run's folder; `keep`: it may be written."""
-        self.config, self.device, self.run = config, device, run
-        kept = {"run": run, "keep": keep}
-        dataset = read_dataset(config.data, **kept) if dataset is None else dataset
-        self.classes = chosen_classes(dataset, config.data)
+        """Get ready; nothing is learnt yet.
+
+        dataset     in place of the one that the config names
+        run         this run's folder. `keep`: it may be written, and training is about to begin, so that all data are
+                    read at once; otherwise only what is asked for, such as the held-out windows for a test
+        """
+        self.config, self.device, self.run, self.keep = config, device, run, keep
+        self.dataset = read_dataset(config.data, run, keep=keep) if dataset is None else dataset
+        finished = run is not None and not keep and (run / "classes.txt").is_file()
+        self.classes = runs.read_classes(run) if finished else chosen_classes(self.dataset, config.data)
         self.modules, self.averages, self.phases, self.made = {}, {}, (), {}
         self.build()
-        self.train_data = Windows(read_scenes(dataset, "train", self.classes, config.data, **kept), config.data,
-                                  config.loop.seed)
-        split = held_out(dataset)
-        scenes = (self.train_data.scenes if split == "train"
-                  else read_scenes(dataset, split, self.classes, config.data, **kept))
-        self.held_out = held_out_windows(scenes, config.data, config.sheet.samples)
-        if run is not None and keep:
-            with writing(run):
-                run.mkdir(parents=True, exist_ok=True)
-            write_bytes(run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
+        if keep:
+            self.read_all()
+
+    def read_all(self) -> None:
+        """Read what training needs, so that bad data show before it begins, and leave the classes' names in the run."""
+        _ = self.train_data, self.held_out
+        if self.run is not None:
+            with writing(self.run):
+                self.run.mkdir(parents=True, exist_ok=True)
+            write_bytes(self.run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
+
+    def scenes(self, split: str) -> Scenes:
+        return read_scenes(self.dataset, split, self.classes, self.config.data, self.run, keep=self.keep)
+
+    @cached_property
+    def train_data(self) -> Windows:
+        return Windows(self.scenes("train"), self.config.data, self.config.loop.seed)
+
+    @cached_property
+    def held_out(self) -> list[dict[str, Tensor]]:
+        """The windows that are evaluated."""
+        split = held_out(self.dataset)
+        scenes = self.train_data.scenes if split == "train" else self.scenes(split)
+        return held_out_windows(scenes, self.config.data, self.config.sheet.samples)
 
     @abstractmethod
     def build(self) -> None:

@@ -229,3 +229,14 @@ def test_figures_and_sheets(root, experiment, tmp_path):
     lines = [json.loads(line) for line in (experiment / "midg-edge" / "metrics.jsonl").read_text().splitlines()]
     figures = [line for line in lines if line["kind"] == "evaluate"][-1]
     assert {f"edge_{name}_{px}px" for name in ("precision", "recall") for px in (0, 2)} <= figures.keys()
+
+
+def test_a_finished_run_is_tested_on_another_set_without_training_data(root, experiment, tmp_path):
+    other = made.fpc(tmp_path / "other", 3)
+    data = made.data(other, ratios=(0.0, 1.0, 0.0))
+    run = experiment / "midg-edge"
+    before = {path: path.read_bytes() for path in run.glob("*") if path.is_file()}
+    task = build(EdgeTask, made.edge_config(root).model_copy(update={"data": data}), CPU, run, keep=False)
+    assert len(task.held_out) >= 3
+    assert "train_data" not in vars(task)           # not read
+    assert {path: path.read_bytes() for path in run.glob("*") if path.is_file()} == before
