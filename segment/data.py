@@ -1,6 +1,7 @@
 """What the segmenter learns from and is measured on: any labelled set with shapes, split by photographed object."""
+import csv
 from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .losses import IGNORE
 from .settings import AugmentConfig, DataConfig
 
 MERGED = "defect"
+HARD_SHARE = 0.5        # of the clean crops, where false alarms are given
 CLEAN_TRIES = 12        # places looked at for a crop without a defect
 
 
@@ -102,6 +104,7 @@ class Crops(Dataset):
         if records and not self.defects:
             raise DataError(f"{config.root}: no defect to learn from, got none in {len(records)} training images. "
                             "Check the classes and the split")
+        self.hard = read_hard(config.hard, records) if config.hard else []
         self.images = Cache(config.cache_mib * 2 ** 20)
 
     def __len__(self) -> int:
@@ -143,8 +146,12 @@ class Crops(Dataset):
         """A record and a centre without a defect in the crop; the least covered of some tries where all hold one."""
         least, best = None, None
         for _ in range(CLEAN_TRIES):
-            number = int(random.integers(len(self.records)))
-            centre = self._anywhere(random, number)
+            if self.hard and random.random() < HARD_SHARE:
+                number, place = self.hard[random.integers(len(self.hard))]
+                centre = self._held(number, place)
+            else:
+                number = int(random.integers(len(self.records)))
+                centre = self._anywhere(random, number)
             record = self.records[number]
             covered = 0
             if record.instances:
@@ -167,6 +174,21 @@ class Crops(Dataset):
         return tuple(
             min(max(int(at) + offset, half), length - 1 - half) if length >= self.config.crop_px
             else length // 2 - 0.5 + (0.5 - offset) for at, length in zip(place, self.records[number].size))
+
+
+def read_hard(path: Path, records: Sequence[Record]) -> list[tuple[int, tuple[int, int]]]:
+    """Record number and x, y of every line of a false_alarms.csv that is of one of the records. DataError: no such."""
+    numbers = {record.name: number for number, record in enumerate(records)}
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        spots = [(numbers[row["image"]], (int(row["x"]), int(row["y"]))) for row in rows if row["image"] in numbers]
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a table of false alarms, got {error!r}. Give false_alarms.csv of an evaluation "
+                        "with data.evaluate_on=train") from error
+    if rows and not spots:
+        raise DataError(f"{path}: of none of the training images, got '{rows[0]['image']}' and others. Evaluate with "
+                        "data.evaluate_on=train")
+    return spots
 
 
 class Cache:

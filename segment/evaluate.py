@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ class Judged:
     boundary_f1: tuple[float, ...]
     soft_pixel_accuracy: float
     loss: float
+    false_alarms: tuple[tuple[int, int, int], ...] = ()         # x, y, area in px
 
     @property
     def rank(self) -> float:
@@ -83,7 +85,22 @@ def judge(network: nn.Module, name: str, truth: np.ndarray, chances: Tensor, lab
         clean_tiles=seg.clean_tiles(truth, labels), seams=seg.label_changes(labels, *lines),
         boundary_f1=tuple(seg.boundary_f1((truth > 0) & (truth != seg.IGNORE), (labels > 0) & (truth != seg.IGNORE), px)
                           for px in TOLERANCES_PX),
-        soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth), loss=loss_of(chances, truth, config))
+        soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth), loss=loss_of(chances, truth, config),
+        false_alarms=false_alarms(truth, labels))
+
+
+def false_alarms(truth: np.ndarray, labels: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    """x, y of a pixel and the area in px of each predicted part that touches no true defect, the largest first."""
+    found = ((labels > 0) & (truth != seg.IGNORE)).astype(np.uint8)
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    touching = set(np.unique(parts[(truth > 0) & (truth != seg.IGNORE)]).tolist())
+    spots = []
+    for part in set(range(1, count)) - touching:
+        x, y, width, height, area = stats[part].tolist()
+        rows, columns = np.nonzero(parts[y:y + height, x:x + width] == part)
+        middle = np.argmin((rows - height / 2) ** 2 + (columns - width / 2) ** 2)
+        spots.append((x + int(columns[middle]), y + int(rows[middle]), area))
+    return tuple(sorted(spots, key=lambda spot: (-spot[2], spot)))
 
 
 def loss_of(chances: Tensor, truth: np.ndarray, config: SegmentConfig) -> float:
@@ -122,7 +139,8 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
 
 def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path,
                  worst: Sequence[tuple[str, np.ndarray]] = ()) -> None:
-    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv, evaluation.html."""
+    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv, false_alarms.csv and
+    evaluation.html."""
     names, matrices = ("background", *classes), [item.matrix for item in judged]
     matrix, values = sum(matrices), figures(judged, classes)
     pooled = seg.overall(matrix)
@@ -135,6 +153,8 @@ def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Pat
               zip(names, each.iou, each.dice, each.precision, each.recall, matrix.sum(1), matrix.sum(0)))
     write_csv(folder / "per_image.csv", (*image_row(judged[0]),), (image_row(item).values() for item in judged))
     write_csv(folder / "confusion.csv", ("truth", *names), ((name, *row) for name, row in zip(names, matrix)))
+    write_csv(folder / "false_alarms.csv", ("image", "x", "y", "area_px"),
+              ((item.name, *spot) for item in judged for spot in item.false_alarms))
     write_page(folder / "evaluation.html", values, spans, matrix, names, len(judged), worst)
 
 

@@ -115,10 +115,13 @@ class DataConfig(Section):
     splits: Path | None = Field(None, description="a splits.json to keep; null: made, and kept in the run folder")
     duplicates: Literal["error", "keep"] = Field(
         "error", description="the same or nearly the same picture in two splits that the set itself gives")
-    evaluate_on: Literal["val", "test"] = Field("val", description="what evaluations during training look at")
+    evaluate_on: Literal["train", "val", "test"] = Field(
+        "val", description="what evaluations look at; train: for false_alarms.csv, see hard")
     crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale")
     defect_share: float = Field(0.5, ge=0, le=1, description="crops centred on a defect, classes in turn")
     clean_share: float = Field(0.3, ge=0, le=1, description="crops without any defect")
+    hard: Path | None = Field(
+        None, description="false_alarms.csv of an evaluation on train: every other clean crop lies on one of them")
     epoch_crops: int | None = Field(None, ge=1, description="crops that are called an epoch; null: a crop an image")
     cache_mib: int = Field(512, ge=0, description="decoded images kept in memory, for each worker")
 

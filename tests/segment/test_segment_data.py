@@ -256,3 +256,22 @@ def test_a_coloured_mask_saved_as_jpeg_is_decoded_or_refused(tmp_path):
     codes = ColourMap(colours, "ignore").codes(read_image(path), path)
     assert (codes[codes != IGNORE] != truth[codes != IGNORE]).mean() < 1e-3
     assert (codes == IGNORE).mean() < 0.03
+
+
+def test_clean_crops_lie_on_false_alarms_where_they_are_given(root, tmp_path):
+    data = crops(root, defect_share=0.0, clean_share=1.0)
+    good = next(record for record in data.records if record.is_good)
+    table = tmp_path / "false_alarms.csv"
+    table.write_text(f"image,x,y,area_px\n{good.name},40,30,9\nother,1,1,1\n")
+    mined = crops(root, defect_share=0.0, clean_share=1.0, hard=table)
+    number = next(at for at, record in enumerate(mined.records) if record.name == good.name)
+    assert mined.hard == [(number, (40, 30))]
+    wanted = read_labelled(good, mined.classes)[0][15:47, 25:57]
+    seen = [np.array_equal(np.rint(mined[0, draw][0].numpy().transpose(1, 2, 0) * 255), wanted) for draw in range(40)]
+    assert 10 <= sum(seen) <= 30
+    assert not any((mined[0, draw][1] > 0).any() for draw in range(40))
+    for text, message in (("image,y\n00,1\n", "not a table of false alarms"),
+                          ("image,x,y\nother,1,1\n", "of none of the training images, got 'other'")):
+        table.write_text(text)
+        with pytest.raises(DataError, match=message):
+            crops(root, hard=table)

@@ -24,6 +24,8 @@ from core.runlog import open_run
 from segment import history
 from segment.apply import Segmenter, image_places, without_small
 from segment.apply import load as load_segmenter
+from segment.evaluate import false_alarms
+from segment.losses import IGNORE
 from segment.parts import Parts
 from segment.settings import SegmentConfig
 from segment.task import SegmentTask, clip_elements
@@ -324,3 +326,15 @@ def test_a_run_begins_with_the_weights_of_another(experiment_folder, root, tmp_p
     assert torch.equal(state["stem.1.0.weight"], wanted["stem.1.0.weight"])
     with pytest.raises(CheckpointError, match="best.pt: is of another network, got .* fitting tensors"):
         SegmentTask(settings(root, f"start={path}", "network.widths=[4, 8]"), CPU)
+
+
+def test_false_alarms_are_the_parts_that_touch_no_defect():
+    truth, labels = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    truth[0:5, 0:5], truth[10:20, 20:30] = 1, IGNORE
+    labels[3:8, 3:8] = 2                # touches one
+    labels[12:15, 2:7] = 1
+    labels[0, 20:22] = 2
+    labels[12:14, 22:25] = 1            # where nothing counts
+    assert [spot[2] for spot in false_alarms(truth, labels)] == [15, 2]
+    for x, y, _ in false_alarms(truth, labels):
+        assert labels[y, x] > 0
