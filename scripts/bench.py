@@ -173,6 +173,12 @@ def segment(given: argparse.Namespace) -> None:
             say(*row)
 
 
+def crg(given: argparse.Namespace) -> None:
+    """Time of CRG's samplers, against the published algorithm written down straight."""
+    for row in resolve("crg.bench:rows")():
+        say(*row)
+
+
 def midg_figures(given: argparse.Namespace) -> None:
     """What short trainings of MIDG's models 1 and 3 reach on pictures that they have not seen; about an hour."""
     with contextlib.ExitStack() as stack:
@@ -184,7 +190,7 @@ def midg_figures(given: argparse.Namespace) -> None:
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
     "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures,
-    "segment": segment}
+    "segment": segment, "crg": crg}
 
 
 def counted(reasons: dict[str, int]) -> str:
