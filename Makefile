@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 
 demo: .venv/ready
 	$(RUN) scripts/make_synthetic.py --kind pcb --count 60 --seed 0 --output datasets/demo-pcb --write coco
-	$(RUN) scripts/augment.py --data datasets/demo-pcb --method midg --count 60 --output runs/demo --set midg.steps=800
+	$(RUN) scripts/augment.py --data datasets/demo-pcb --method midg --count 60 --output runs/demo --set midg.steps=1000
 	@echo "Open the report: runs/demo/report.html"
 
 test: .venv/ready

@@ -50,6 +50,8 @@ FINE = 12                           # a defect is looked at with a Gaussian of a
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
 LEARNING_RATE = 1e-3                # falls to 0 over the run: a short one needs larger steps than the published rate
 COLOURFUL = 1.3                     # the strongest channel over the mean of the three
+MIXED = 0.25                        # parts come in several colours where another one than the first has this share
+ALIKE, FEWEST_ALIKE = 0.12, 0.1     # distance of two tints; share of the training defects whose part has the same
 EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
 MARGIN_PX = 3, 3                    # of the masks round a shape: always the same, or the networks must guess the rim
 
@@ -97,7 +99,13 @@ class MidgGenerator:
         image, alpha = painted.image, torch.from_numpy(painted.alpha)
         if two_level(window):                               # a scan in black and white has no grey but at its rims
             image, alpha = (image.mean(0, keepdim=True) > 0.5).float().expand(3, -1, -1), (alpha > 0).float()
-        return Generated(image=image, alpha=alpha, misfit=None if fit is None else fit.strangeness)
+        misfit = None if fit is None else fit.strangeness if self._is_familiar(window, request.label) else 1.0
+        return Generated(image=image, alpha=alpha, misfit=misfit)
+
+    def _is_familiar(self, window: np.ndarray, label: str) -> bool:
+        """Whether enough defects were learnt on parts of this colour: networks paint others in colours they know."""
+        learnt = np.stack([tint(crop.clean) for crop in self.donors.bank.of(label)])
+        return bool((np.linalg.norm(learnt - tint(window), axis=1) < ALIKE).mean() >= FEWEST_ALIKE)
 
     def _hole(self, shape: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """Where to paint, as in training: the shape, or a rectangle round it, and a margin."""
@@ -166,9 +174,19 @@ def all_turns(bank: DefectBank) -> bool:
 
 
 def several_colours(bank: DefectBank) -> bool:
-    """Whether one part is mostly red, another green or blue: then a defect's colour is learnt from what is round it."""
-    means = [crop.clean.reshape(-1, 3).mean(0) / np.iinfo(crop.clean.dtype).max for crop in bank.crops]
-    return len({int(mean.argmax()) for mean in means if mean.max() > COLOURFUL * mean.mean()}) > 1
+    """Whether many parts are mostly red, others green or blue: a defect's colour is then learnt from what is round it.
+
+    Not for the sake of a few: it takes several times as many steps until colours are right.
+    """
+    tints = np.stack([tint(crop.clean) for crop in bank.crops])
+    main = [int(each.argmax()) if each.max() > COLOURFUL / 3 else -1 for each in tints]
+    return len({channel for channel in set(main) - {-1} if main.count(channel) >= MIXED * len(main)}) > 1
+
+
+def tint(pixels: np.ndarray) -> np.ndarray:
+    """float64 [3]: shares of red, green and blue in a picture [H, W, 3]; black is grey."""
+    mean = pixels.reshape(-1, 3).mean(0, dtype=np.float64) + 1e-6
+    return mean / mean.sum()
 
 
 def learned_from(dataset: Dataset, bank: DefectBank) -> Dataset:
