@@ -46,6 +46,8 @@ MODELS = table(
           "configs/crg-defect.yaml"),
     Model(7, "segment", "the class of every pixel, on images of any size", "segment.task:SegmentTask",
           "configs/segment.yaml"),
+    Model(8, "detect", "each defect with its mask, by Mask R-CNN: patches or whole frames", "detect.task:DetectTask",
+          "configs/detect.yaml"),
 )
 
 OWN_MODEL = "--model package.module:Class"

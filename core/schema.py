@@ -7,7 +7,7 @@ from . import registry
 FOLDER = Path(__file__).resolve().parents[1] / "configs" / "schema"
 RENEW = "python scripts/write_schema.py"
 COMMANDS = {"augment": "core.augment.settings:AugmentConfig", "crg-paint": "crg.settings:PaintConfig",
-            "products": "detect.products:ProductsConfig"}           # no model's
+            "products": "detect.products:ProductsConfig", "rework": "detect.rework:RulesConfig"}       # no model's
 
 
 def targets() -> dict[str, str]:

@@ -41,9 +41,10 @@ class Foreground:
 
 
 def foreground(pixels: np.ndarray, config: ForegroundConfig) -> Foreground:
-    """Find the part on a frame, uint8 [H, W, 3]."""
+    """Find the part on a frame, uint8 or uint16 [H, W, 3]."""
     if config.method == "none":
         return _whole(pixels, 0.0, 0.0, None)
+    pixels = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     grey = cv2.GaussianBlur(_grey(pixels, config.channel), (5, 5), 0)
     threshold, bright = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     separation = _separation(grey, threshold)

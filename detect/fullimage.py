@@ -47,7 +47,7 @@ class Frame:
 
 
 def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig) -> Frame:
-    """Find the defects on a frame, uint8 [H, W, 3]. One smaller than a tile is continued by reflection."""
+    """Find the defects on a frame, uint8 or uint16 [H, W, 3]. One smaller than a tile is continued by reflection."""
     clock, seconds = time.perf_counter(), {}
 
     def lap(stage: str) -> None:

@@ -101,6 +101,7 @@ class PartVerdict:
 
 def judge_part(defects: Sequence[Piece], pixels: np.ndarray, part: Foreground, config: RulesConfig) -> PartVerdict:
     """Measure and judge one part: the defects found on it, and what its outline shows."""
+    pixels = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     ring = fit_ring(part.part) if config.ring and part.warning is None else None
     pieces = [*defects, *(_outline(part.part, ring, config) if ring else ())]
     features = [defect_features(piece, pixels, ring=ring, mm_per_px=config.mm_per_px,

@@ -1,0 +1,169 @@
+"""A trained detector on image files: verdicts, defects as JSON, table, COCO and labelme, and pictures of them."""
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core import checkpoint
+from core import config as configs
+from core.data import formats
+from core.data.images import is_image, read_image, write_bytes
+from core.data.records import Dataset, Record
+from core.data.shapes import crop_instance, crop_to_rle
+from core.errors import CheckpointError, ConfigError, DataError
+from core.progress import Progress
+from core.visualise import encode_jpeg, shown, white_point
+
+from .fullimage import Frame, inspect
+from .history import read_threshold
+from .models import build
+from .networks import coco_statistics
+from .overlays import verdict_picture
+from .predict import TileDetector
+from .rework import PartVerdict, RulesConfig, judge_part
+from .settings import DetectConfig
+
+CLASSES = "classes.json"
+HEAD = ("image", "verdict", "score", "defects", "area_px", "rule", "reason", "seconds")
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """A detector with its threshold and, where there are some, the rules that turn defects into verdicts."""
+    detector: TileDetector
+    config: DetectConfig
+    threshold: float
+    rules: RulesConfig | None = None
+
+    def __call__(self, pixels: np.ndarray) -> tuple[Frame, PartVerdict | None, str]:
+        """What is on a frame, judged: "good" or "defect" by the threshold, or a rule's verdict."""
+        least = min(self.threshold, self.config.frame.least_score)
+        frame = inspect(pixels, self.detector, self.config.frame.model_copy(update={"least_score": least}))
+        kept = tuple(piece for piece in frame.defects if piece.score >= self.threshold)
+        frame = Frame(kept, frame.part, frame.windows, frame.seconds)
+        if self.rules is None:
+            return frame, None, "defect" if kept else "good"
+        judged = judge_part(kept, pixels, frame.part, self.rules)
+        return frame, judged, judged.part.verdict
+
+
+def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path | None = None) -> Inspector:
+    """The detector of a run with its best weights, or its newest."""
+    config = configs.load(DetectConfig, run / "config.yaml", overrides)
+    try:
+        classes = tuple(json.loads((run / CLASSES).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{run / CLASSES}: cannot be read, got '{error}'. It names the classes that the run "
+                              "learned; copy it with the run") from error
+    network = build(config.network.model_copy(update={"weights": "none", "norm": _norm(config)}), len(classes), 1)
+    if config.network.weights.startswith("coco:"):
+        coco_statistics(network)
+    best, paths = checkpoint.best_path(run), checkpoint.found(run)
+    if not best.is_file() and not paths:
+        raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
+    checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", network)
+    return Inspector(TileDetector(network.to(device).eval(), classes, device), config, read_threshold(run, config),
+                     None if rules is None else configs.load(RulesConfig, rules))
+
+
+def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
+          on: torch.device, rules: Path | None = None) -> dict[str, float]:
+    """Write into `output` defects/NAME.json, overlays/NAME.jpg, summary.csv, and all as COCO and labelme to correct.
+
+    A file that cannot be read is passed over; when all others are done, DataError names every one.
+    """
+    for option in inputs:
+        if option != "input":
+            raise ConfigError(f"--{option}: not for the detector, which takes --input alone. Leave it out")
+    places = image_places(inputs["input"])
+    inspector = load(run, overrides, on, rules)
+    records, rows, unread = [], [], []
+    with Progress(len(places), "images") as progress:
+        for name, path in places.items():
+            try:
+                pixels = read_image(path)
+            except DataError as error:
+                unread.append(str(error))
+            else:
+                frame, judged, verdict = inspector(pixels)
+                records.append(_write(name, path, pixels, frame, judged, verdict, inspector, output))
+                rows.append(_row(name, frame, judged, verdict))
+            progress.step()
+    if rows:
+        _table(output / "summary.csv", rows)
+        found = Dataset(root=output, format="made", classes=_labels(records, inspector), records=tuple(records))
+        formats.write(found, output / "coco", "coco")
+        formats.write(found, output / "labelme", "labelme")
+    if unread:
+        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
+                                   "the results of the others"]))
+    counts = Counter(row[1] for row in rows)
+    return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
+
+
+def image_places(path: Path) -> dict[str, Path]:
+    """Name of a result -> image file: of a folder and those below it, or a single image."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path}: no image there, got none in the folder. Give a folder of images, or an image")
+    plain = {file: (file.relative_to(path) if path.is_dir() else Path(file.name)) for file in files}
+    count = Counter(place.with_suffix("").as_posix() for place in plain.values())
+    return {place.with_suffix("").as_posix() if count[place.with_suffix("").as_posix()] == 1
+            else f"{place.with_suffix('').as_posix()}_{place.suffix[1:].lower()}": file
+            for file, place in plain.items()}
+
+
+def _norm(config: DetectConfig) -> str:
+    """The normalisation that the run was made with, whatever weights it began from."""
+    if config.network.norm != "auto":
+        return config.network.norm
+    return "group" if config.network.weights == "none" else "frozen"
+
+
+def _write(name: str, path: Path, pixels: np.ndarray, frame: Frame, judged: PartVerdict | None, verdict: str,
+           inspector: Inspector, output: Path) -> Record:
+    """The files of one image; its record for the sets."""
+    size = pixels.shape[1::-1]
+    pieces = frame.defects if judged is None else judged.defects
+    told = [{"id": number, "class": piece.label, "score": round(piece.score, 4), "bbox": list(piece.box),
+             "area_px": piece.area_px, "tiles": piece.tiles, "rle": crop_to_rle(piece.crop, piece.x, piece.y, size),
+             **({} if judged is None else {"verdict": judged.judged[number].verdict, "rule": judged.judged[number].rule,
+                                           "features": dict(judged.features[number])})}
+            for number, piece in enumerate(pieces)]
+    document = {"file": str(path), "width": size[0], "height": size[1], "verdict": verdict, "score": frame.score,
+                "threshold": inspector.threshold, "warning": frame.part.warning, "seconds": frame.seconds,
+                **({} if judged is None else {"rule": judged.part.rule, "reason": judged.part.reason,
+                                              "measured": judged.part.measured, "part": dict(judged.part_features)}),
+                "defects": told}
+    for folder in ("defects", "overlays"):
+        (output / folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(output / "defects" / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    picture = verdict_picture(shown(pixels, white_point([pixels])), pieces, verdict, inspector.detector.classes)
+    write_bytes(output / "overlays" / f"{name}.jpg", encode_jpeg(picture, 90))
+    instances = tuple(crop_instance(piece.crop, piece.x, piece.y, size, piece.label) for piece in pieces)
+    return Record(image=path, name=name, size=size, instances=instances)
+
+
+def _labels(records: Sequence[Record], inspector: Inspector) -> tuple[str, ...]:
+    """The detector's classes, then those that the outline gave."""
+    classes = inspector.detector.classes
+    return (*classes, *sorted({item.label for record in records for item in record.instances} - set(classes)))
+
+
+def _row(name: str, frame: Frame, judged: PartVerdict | None, verdict: str) -> tuple:
+    pieces = frame.defects if judged is None else judged.defects
+    rule, reason = ("threshold", "") if judged is None else (judged.part.rule, judged.part.reason)
+    return (name, verdict, f"{frame.score:.4f}", len(pieces), sum(piece.area_px for piece in pieces), rule, reason,
+            f"{sum(frame.seconds.values()):.3f}")
+
+
+def _table(path: Path, rows: Sequence[tuple]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
+    write_bytes(path, text.getvalue().encode())

@@ -1,0 +1,130 @@
+"""Mask R-CNN as a task of the training loop."""
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+
+from core.data import splits
+from core.data.images import read_image, write_bytes, write_image
+from core.data.records import Record
+from core.data.shapes import instance_mask
+from core.ema import Average
+from core.errors import DataError
+from core.files import writing
+from core.metrics import decisions
+from core.metrics.detection import coco_figures
+from core.schedules import drops, warmup
+from core.task import Phase
+from core.visualise import grid, overlay, shown, white_point
+
+from . import networks
+from .apply import CLASSES, apply
+from .data import Windows, open_data, records_of
+from .fullimage import Frame, inspect
+from .history import read_threshold, write_history
+from .models import build
+from .predict import TileDetector, scored
+from .settings import DetectConfig, OptimConfig
+
+SPLITS = "splits.json"
+
+
+class DetectTask:
+    """Model 8. `run` keeps the splits, the names of the classes and the threshold of the best evaluation."""
+    Config = DetectConfig
+
+    def __init__(self, config: DetectConfig, device: torch.device, run: Path | None = None, keep: bool = True):
+        self.config, self.device, self.watch = config, device, config.watch
+        self.run = run
+        dataset, found = open_data(config.data, None if run is None else run / SPLITS)
+        self.classes = dataset.classes
+        self.train_data = Windows(records_of(dataset, "train"), self.classes, config.data, config.augment,
+                                  config.loop.seed)
+        self.held_out = records_of(dataset, config.data.evaluate_on)
+        if not self.held_out:
+            raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
+                            "Raise its share in data.ratios, or label more parts")
+        self.network = build(config.network, len(self.classes), config.loop.batch_size).to(device)
+        self.modules: dict[str, nn.Module] = {"network": self.network}
+        self.averages: dict[str, Average] = {}
+        self.phases = (Phase(name="network", optimizer=optimizer_of(self.network, config.optim),
+                             learning_rate=schedule_of(config.optim, config.loop.steps)),)
+        if run is not None and keep:
+            with writing(run):
+                run.mkdir(parents=True, exist_ok=True)
+            splits.save(run / SPLITS, found)
+            write_bytes(run / CLASSES, (json.dumps(self.classes) + "\n").encode())
+
+    def losses(self, phase: str, batch: tuple[list[Tensor], list[dict[str, Tensor]]]) -> dict[str, Tensor]:
+        """classifier, box_reg, mask, objectness, rpn_box_reg."""
+        images, targets = batch
+        found = self.network(images, targets)
+        return {name.removeprefix("loss_"): value.float() for name, value in found.items()}
+
+    def evaluate(self, folder: Path) -> dict[str, float]:
+        """COCO's figures on the held-out images, and image/NAME of core.metrics.decisions at the threshold.
+
+        On val the threshold is chosen, and told; on test the one of the best evaluation on val is used.
+        """
+        look = self.config.frame.model_copy(update={"least_score": 0.001})
+        detector = TileDetector(self.network, self.classes, self.device)
+        found, scores = {}, []
+        for number, record in enumerate(self.held_out):
+            pixels = read_image(record.image)
+            frame = inspect(pixels, detector, look)
+            found[record.name] = scored(frame.defects, record.size)
+            scores.append(frame.score)
+            if number < self.config.panels:
+                write_image(folder / f"{record.name.replace('/', '_')}.png", panel(pixels, record, frame, self.classes))
+        figures = coco_figures(self.held_out, found, self.classes)
+        return figures | self._verdicts(scores)
+
+    def _verdicts(self, scores: Sequence[float]) -> dict[str, float]:
+        bad = [any(not item.ignore for item in record.instances) for record in self.held_out]
+        if self.config.data.evaluate_on == "val":
+            if not any(bad) and self.config.threshold.rule != "fixed":
+                return {}
+            threshold = decisions.choose_threshold(scores, bad, self.config.threshold)
+        else:
+            threshold = read_threshold(self.run, self.config)
+        groups = [splits.group_of(record) for record in self.held_out]
+        named = decisions.figures(scores, bad, threshold, groups=groups, draws=200)
+        return {"image/threshold": threshold, **{f"image/{name}": float(value) for name, value in named.items()}}
+
+    def summarise(self, run: Path) -> None:
+        write_history(run, self.config)
+
+    @classmethod
+    def apply(cls, run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
+              on: torch.device) -> dict[str, float]:
+        """See detect.apply."""
+        return apply(run, inputs, output, overrides, on)
+
+
+def optimizer_of(network: networks.Detector, config: OptimConfig) -> optim.Optimizer:
+    decayed, plain = networks.parameters_by_decay(network)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return optim.SGD(groups, config.learning_rate, momentum=config.momentum)
+
+
+def schedule_of(config: OptimConfig, steps: int):
+    """Tenfold drops after parts of the training; warmed up in a straight line."""
+    return warmup(drops(config.learning_rate, [round(part * steps) for part in config.drop_at]), config.warmup_steps)
+
+
+def panel(pixels: np.ndarray, record: Record, frame: Frame, classes: tuple[str, ...]) -> np.ndarray:
+    """Truth beside prediction."""
+    image = shown(pixels, white_point([pixels]))
+    true = [instance_mask(item, record.size) for item in record.instances]
+    kinds = [classes.index(item.label) for item in record.instances]
+    drawn = []
+    for piece in frame.defects[:20]:
+        mask = np.zeros(image.shape[:2], bool)
+        mask[piece.y:piece.box[3], piece.x:piece.box[2]] = piece.crop
+        drawn.append(mask)
+    found = overlay(image, drawn, [piece.box for piece in frame.defects[:20]],
+                    kinds=[classes.index(piece.label) for piece in frame.defects[:20]])
+    return grid([[overlay(image, true, kinds=kinds), found]], column_labels=["truth", "found"])

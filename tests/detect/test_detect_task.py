@@ -1,0 +1,183 @@
+"""The detector trains, goes on exactly, is measured with val's threshold, and is applied to files."""
+import csv
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from core import checkpoint, experiment
+from core.config import load
+from core.data import formats
+from core.data.images import read_image
+from core.errors import CheckpointError, ConfigError, DataError
+from core.loop import train
+from core.runlog import open_run
+from detect.apply import apply, image_places
+from detect.apply import load as load_inspector
+from detect.models import build
+from detect.predict import mask_crop
+from detect.prepare import prepare, write
+from detect.products import ProductsConfig
+from detect.settings import DetectConfig, NetworkConfig
+from detect.task import DetectTask
+from tests.detect.made import make_product
+
+CPU = torch.device("cpu")
+SMALL = ["network.name=small", "network.side_px=64", "network.anchors_px=[8,16,32,64,96]", "network.proposals=50",
+         "network.regions=32", "loop.batch_size=2", "loop.workers=0", "loop.clip_norm=10", "optim.warmup_steps=5",
+         "optim.learning_rate=0.02", "frame.tile_px=64", "frame.overlap_px=8", "frame.foreground.method=none",
+         "loop.report_every=5", "panels=2"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("product")
+    config = ProductsConfig(data=make_product(folder / "data"), output=folder / "out",
+                            products={"m": {"good": ["good"], "defect": ["notok"]}})
+    return write(config, prepare(config, "m"))
+
+
+def trained(root, folder, *options, steps):
+    config = load(DetectConfig, None, [f"data.root={root}", f"loop.steps={steps}", *SMALL, *options])
+    run = open_run(folder, config.model_dump(mode="json"))
+    task = experiment.build(DetectTask, config, CPU, run)
+    assert train(task, config.loop, run, device=CPU) == 0
+    return task
+
+
+@pytest.fixture(scope="module")
+def run(root, tmp_path_factory):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("experiment") / "detect"
+    trained(root, folder, "loop.evaluate_every=40", steps=40)
+    torch.set_num_threads(before)
+    return folder
+
+
+def test_losses_fall_and_the_course_is_kept(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    totals = [line["network/total"] for line in lines if line["kind"] == "train"]
+    assert np.isfinite(totals).all()
+    assert np.mean(totals[-2:]) < 0.7 * totals[0]
+    history = json.loads((run / "training_history.json").read_text())
+    assert [one["step"] for one in history["evaluations"]] == [0, 40]
+    assert {"segm/AP", "bbox/AP50", "image/auroc", "image/escape"} <= set(history["evaluations"][-1]["val"])
+    assert "network/mask" in history["evaluations"][-1]["train"]
+    kept = json.loads((run / "threshold.json").read_text())
+    assert kept["threshold"] == next(one["val"]["image/threshold"] for one in history["evaluations"]
+                                     if one["step"] == kept["step"])
+    assert json.loads((run / "classes.json").read_text()) == ["pit"]
+    assert len(list((run / "samples" / "step-00000040").glob("*.png"))) == 2
+
+
+def test_it_goes_on_as_if_it_had_never_stopped(root, tmp_path, one_thread):
+    options = ("loop.evaluate_every=100", "loop.save_every=2")
+    once = trained(root, tmp_path / "run", *options, steps=4)
+    before = {name: value.clone() for name, value in once.network.state_dict().items()}
+    (tmp_path / "run" / "step-00000004.pt").unlink()
+    again = trained(root, tmp_path / "run", *options, steps=4)
+    assert checkpoint.load(tmp_path / "run" / "step-00000002.pt")["step"] == 2
+    for (name, one), other in zip(before.items(), again.network.state_dict().values()):
+        assert torch.equal(one, other), name
+
+
+def test_on_test_the_threshold_of_val_is_used(run):
+    config = load(DetectConfig, run / "config.yaml", ["data.evaluate_on=test", "panels=0"])
+    task = experiment.build(DetectTask, config, CPU, run, keep=False)
+    task.network.eval()
+    kept = json.loads((run / "threshold.json").read_text())["threshold"]
+    assert task.evaluate(run)["image/threshold"] == kept
+
+
+def test_it_is_applied_to_files_and_results_can_be_read_back(run, root, tmp_path):
+    (tmp_path / "in").mkdir()
+    source = sorted((root / "images/test").glob("notok*.png"))[0]
+    (tmp_path / "in/a.png").write_bytes(source.read_bytes())
+    (tmp_path / "in/broken.png").write_bytes(b"not a picture")
+    (tmp_path / "in/b.png").write_bytes(sorted((root / "images/test").glob("good*.png"))[0].read_bytes())
+    with pytest.raises(DataError, match="1 of 3 images could not be read"):
+        apply(run, {"input": tmp_path / "in"}, tmp_path / "out", ["threshold.value=0.0"], CPU)
+    (tmp_path / "in/broken.png").unlink()
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("ring: false\nrules: [{id: any, verdict: rework, reason: try, all: [[area_px, '>', 0]]}]\n")
+    found = apply(run, {"input": tmp_path / "in"}, tmp_path / "judged", [], CPU, rules)
+    assert found["images"] == 2
+    rows = list(csv.DictReader((tmp_path / "judged/summary.csv").read_text().splitlines()))
+    assert [row["image"] for row in rows] == ["a", "b"]
+    for row in rows:
+        told = json.loads((tmp_path / "judged/defects" / f"{row['image']}.json").read_text())
+        assert told["verdict"] == row["verdict"] == ("rework" if told["defects"] else "good")
+        assert set(told["seconds"]) == {"foreground", "detect", "merge"}
+        assert read_image(tmp_path / "judged/overlays" / f"{row['image']}.jpg").shape == (48, 64, 3)
+    back, again = (formats.read(tmp_path / "judged" / name) for name in ("coco", "labelme"))
+    assert [len(r.instances) for r in back.records] == [len(r.instances) for r in again.records]
+
+
+def test_mistakes_are_named(run, tmp_path, root):
+    with pytest.raises(ConfigError, match="--mask: not for the detector"):
+        apply(run, {"mask": tmp_path}, tmp_path / "x", [], CPU)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image there"):
+        image_places(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="is of another model"):
+        load_inspector(run, ["network.name=resnet18"], CPU)
+    with pytest.raises(ValueError, match="frozen statistics would normalise nothing"):
+        NetworkConfig(norm="frozen")
+    with pytest.raises(ValueError, match="must be none, backbone:FILE or coco:FILE"):
+        NetworkConfig(weights="imagenet")
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match="network.weights: of another network than resnet18, .*no 'bn1"):
+        build(NetworkConfig(name="resnet18", weights=f"backbone:{tmp_path / 'w.pth'}"), 1, 4)
+    with pytest.raises(CheckpointError, match="no such file of weights"):
+        build(NetworkConfig(weights="coco:nowhere.pth"), 1, 4)
+
+
+@pytest.mark.parametrize("box", [(10.2, 5.7, 40.4, 30.1), (-3.0, -2.0, 20.0, 61.5), (50.0, 40.0, 66.0, 70.0),
+                                 (10.0, 10.0, 11.0, 11.0)])
+def test_a_cut_mask_is_torchvisions_pasted_one(box):
+    torch.manual_seed(1)
+    mask = torch.rand(1, 1, 28, 28)
+    boxes = torch.tensor([box])
+    pasted = paste_masks_in_image(mask, boxes, (60, 64))[0, 0] > 0.5
+    crop, x, y = mask_crop(mask[0, 0], box, (60, 64))
+    drawn = np.zeros((60, 64), bool)
+    drawn[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
+    assert np.count_nonzero(drawn ^ pasted.numpy()) <= 1
+
+
+def test_every_shipped_config_builds_its_network():
+    for name in ("detect", "detect-small"):
+        config = load(DetectConfig, Path(__file__).parents[2] / f"configs/{name}.yaml")
+        with torch.device("meta"):
+            assert sum(p.numel() for p in build(config.network, 2, 4).parameters()) > 1e6
+
+
+def test_the_inference_command(run, root, tmp_path, monkeypatch, capsys):
+    def start(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["inference.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(Path(__file__).parents[2] / "scripts/inference.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return left.value.code, printed.out + printed.err
+    product = tmp_path / "output" / "ring"
+    product.mkdir(parents=True)
+    (product / "checkpoints").symlink_to(run.parent)
+    usual = ("--model", "ring", "--output-root", tmp_path / "output", "--device", "cpu", "--set", "panels=0")
+    patch = sorted((root / "images/test").glob("notok*.png"))[0]
+    for way in ("--image", "--full-image"):
+        code, text = start(*usual, way, patch, "--output", tmp_path / way)
+        assert code == 0, text
+        assert (tmp_path / way / "summary.csv").is_file()
+    code, text = start(*usual, "--evaluate")
+    assert code == 0, text
+    metrics, = product.glob("inference_results/*/metrics.json")
+    assert "image/escape" in json.loads(metrics.read_text())
+    code, text = start(*usual, "--image", patch, "--evaluate")
+    assert (code, "give exactly one of them, got 2" in text) == (2, True)
+    code, text = start("--model", "rong", "--output-root", tmp_path / "output", "--evaluate")
+    assert (code, "Trained ones are ring" in text) == (2, True)
