@@ -111,11 +111,11 @@ DEAD = {                    # read and ignored: key, or the beginning of keys wi
     "cuda": "the device is chosen by --device",
     "optimize_xt.num_iteration_optimize_xt": UNUSED + "; the number comes from g_scha",
     "num_heads": "num_head_channels says it", "num_heads_upsample": "num_head_channels says it",
-    "use_checkpoint": "the networks are frozen and keep no more than they need", "use_fp16": "the earlier code stopped "
+    "use_checkpoint": "nothing is computed twice to save memory here", "use_fp16": "the earlier code stopped "
     "with an error where it was true; --set precision=bfloat16 is the way here",
     "class_cond": "the number of classes says it", "ddim.schedule_params.ddpm_num_steps": "timestep_respacing says it",
     "crop.num_heads": "num_head_channels says it", "crop.num_heads_upsample": "num_head_channels says it",
-    "crop.use_checkpoint": "the networks are frozen and keep no more than they need",
+    "crop.use_checkpoint": "nothing is computed twice to save memory here",
     "crop.use_fp16": "the earlier code stopped with an error where it was true", "crop.class_cond": "the number of "
     "classes says it",
     # training

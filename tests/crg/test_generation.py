@@ -69,7 +69,7 @@ def config(folder: Path, output: str = "out", **changes) -> PaintConfig:
         "images": folder / "clean", "classes": folder / "classes.json", "output": folder / output, "retries": 0,
         "context": {"weights": folder / "context.pt", "network": CONTEXT},
         "defect": {"weights": folder / "defect.pt", "network": DEFECT},
-        "sampler": {"walk": {"start": 30, "time_travel": False, "stride": 10}}, **changes}
+        "sampler": {"walk": {"start": 30, "time_travel": False, "stride": 15}}, **changes}
     return PaintConfig.model_validate(json.loads(json.dumps(values, default=str)), strict=False)
 
 
