@@ -19,7 +19,7 @@ from .fast import FastSampler
 from .models import Model, find_run, from_run
 from .networks import Shape, UNet
 from .sampler import Sampler
-from .sampler_settings import FastConfig, MaskConfig, SamplerConfig
+from .sampler_settings import FastConfig, MaskConfig, SamplerConfig, WalkConfig
 from .settings import ContextConfig, DefectConfig
 from .views import faded, support, window_of
 
@@ -121,8 +121,8 @@ def sampler_config(kind: str, learnt: list) -> SamplerConfig:
     """A sampler that begins no noisier than both models have learnt."""
     schedule = learnt[0].schedule
     most = min(config.loss.noisiest for config in learnt)
-    config = SamplerConfig(kind=kind, mask=MASK, schedule={**schedule.model_dump(), "respacing": str(
-        min(250, schedule.steps))})
+    respaced = {**schedule.model_dump(), "respacing": str(min(250, schedule.steps))}
+    config = SamplerConfig(kind=kind, mask=MASK, walk=WalkConfig(finish=True), schedule=respaced)
     kept = len(config.schedule.build())
     start = min(FastConfig().start, int(most * kept) - 1)
     return config.model_copy(update={"fast": FastConfig(start=max(start, 1))})

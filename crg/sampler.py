@@ -97,6 +97,8 @@ class Sampler:
                 image = self.schedule.noised_further(image, target, batch.noise(image))
                 patch = self.schedule.noised_further(patch, target, batch.noise(patch))
                 went_down, power = False, power - 1
+        if walk.finish:
+            image = self.clean_of(image, self.context_noise(image, self.walk[-1]), self.walk[-1])
         return Painted(image=image, noised=noised, patch=patch, mask=mask)
 
     def guided(self, batch: Batch, image: Tensor, patch: Tensor, past: Tensor | None, index: int, target: int,

@@ -43,6 +43,8 @@ class WalkConfig(BaseModel):
     spacing: Literal["linear", "quad"] = Field("linear", description="of the steps without time travel")
     stride: int = Field(1, ge=1, description="without time travel: visit every so many-th step only")
     eta: float = Field(0.0, ge=0, le=1, description="of DDIM: 0 deterministic, 1 as noisy as DDPM")
+    finish: bool = Field(False, description="take the last noise off too, a std of 0.01 that the published way leaves: "
+                         "one evaluation of the context model more")
 
 
 class MaskConfig(BaseModel):

@@ -182,6 +182,17 @@ def test_the_patch_may_start_anew_at_more_places():
     assert counts == [1, 2]         # before the jumps at 0; at 2 and at 0
 
 
+def test_the_last_noise_may_be_taken_off():
+    toys, painted_images, counts = Toys(wave(64, 64), (16, 16), 32), [], []
+    for finish in (False, True):
+        sampler = Sampler(toys.context, toys.defect, walk(**SMALL, finish=finish), 32)
+        painted_images.append(sampler.paint([job(corner=(16, 16), clean=wave(64, 64))]).image)
+        counts.append(sampler.evaluations.context_forward)
+    noise = toys.context(painted_images[0], torch.tensor([0]))
+    assert torch.equal(painted_images[1], sampler.schedule.clean_from(painted_images[0], noise, 0).clamp(-1, 1))
+    assert counts[1] == counts[0] + 1
+
+
 @pytest.mark.parametrize(("index", "count", "nodes"), [
     (29, 1, []), (29, 2, [29, 14, 0]), (28, 3, [28, 18, 9, 0]), (1, 2, [1, 0, 0]), (0, 2, [0, 0])])
 def test_indices_of_a_prediction_in_several_steps(index, count, nodes):
