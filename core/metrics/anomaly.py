@@ -1,0 +1,68 @@
+"""Figures of anomaly maps against masks: pixel AUROC, average precision, best F1, and overlap by region (AUPRO)."""
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+BINS = 2 ** 16
+LIMITS = (0.3, 0.05)            # false positive rates up to which the overlap by region is averaged
+
+
+class MapFigures:
+    """Adds up histograms of maps of any number; memory is that of the bins and of the regions alone.
+
+    low, high  range of the scores that are told apart in BINS steps, such as that of all maps; others are clipped
+    """
+
+    def __init__(self, low: float, high: float):
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise ValueError(f"low must be below high, both finite, got {low} and {high}")
+        self.low, self.high = low, high
+        self.good, self.bad = np.zeros((2, BINS), np.int64)
+        self.covered = np.zeros(BINS)               # sum over regions of the share of each that lies in a bin
+        self.regions = 0
+
+    def add(self, scores: np.ndarray, truth: np.ndarray) -> None:
+        """One map float [H, W] and its mask bool [H, W]."""
+        if scores.shape != truth.shape:
+            raise ValueError(f"map and mask of different sizes, got {scores.shape} and {truth.shape}")
+        place = ((scores.astype(np.float64) - self.low) / (self.high - self.low) * (BINS - 1)).clip(0, BINS - 1)
+        place = np.rint(place).astype(np.int64)
+        self.good += np.bincount(place[~truth], minlength=BINS)
+        self.bad += np.bincount(place[truth], minlength=BINS)
+        count, regions = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
+        for number in range(1, count):
+            inside = place[regions == number]
+            np.add.at(self.covered, inside, 1 / len(inside))
+        self.regions += count - 1
+
+    def figures(self) -> dict[str, float]:
+        """auroc, ap, f1 and aupro_30, aupro_5 (divided by their limit); what is unknown is left out."""
+        hit, false = (np.cumsum(counts[::-1]).astype(np.float64) for counts in (self.bad, self.good))
+        if not hit[-1] or not false[-1]:
+            return {}
+        recall, alarms = hit / hit[-1], false / false[-1]
+        precision = np.divide(hit, hit + false, out=np.ones_like(hit), where=hit + false > 0)
+        steps = np.diff(recall, prepend=0)
+        named = {"auroc": _area(alarms, recall, 1.0), "ap": float((steps * precision).sum()),
+                 "f1": float((2 * hit / (hit + false + hit[-1])).max())}
+        overlap = np.cumsum(self.covered[::-1]) / self.regions
+        return named | {f"aupro_{limit * 100:g}": _area(alarms, overlap, limit) / limit for limit in LIMITS}
+
+
+def map_figures(maps: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> dict[str, float]:
+    """MapFigures of maps that are at hand."""
+    low, high = min(float(one.min()) for one in maps), max(float(one.max()) for one in maps)
+    found = MapFigures(low, high if high > low else low + 1)
+    for scores, truth in zip(maps, masks, strict=True):
+        found.add(scores, truth)
+    return found.figures()
+
+
+def _area(x: np.ndarray, y: np.ndarray, limit: float) -> float:
+    """Area under the curve from (0, 0) up to x = limit, the last piece interpolated."""
+    x, y = np.concatenate([[0.0], x]), np.concatenate([[0.0], y])
+    last = int(np.searchsorted(x, limit, side="right"))
+    at_limit = y[-1] if last >= len(x) else np.interp(limit, x[last - 1:last + 1], y[last - 1:last + 1])
+    x, y = np.append(x[:last], limit), np.append(y[:last], at_limit)
+    return float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum())
