@@ -236,6 +236,11 @@ def _common(one: Piece, other: Piece) -> int:
                                 & other.crop[y1 - b[1]:y2 - b[1], x1 - b[0]:x2 - b[0]]))
 
 
+def touches(one: Piece, other: Piece) -> bool:
+    """Whether two pieces share a pixel."""
+    return _common(one, other) > 0
+
+
 def _overlap(one: Piece, other: Piece, match: str, on: str = "mask") -> float:
     if on == "mask":
         both, areas = _common(one, other), (one.area_px, other.area_px)

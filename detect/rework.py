@@ -12,7 +12,7 @@ from core.errors import did_you_mean
 
 from .foreground import Foreground
 from .geometry import OF_DEFECT, OF_PART, Value, defect_features, part_features
-from .merging import Piece
+from .merging import Piece, touches
 from .products import Section
 from .ring import Ring, fit_ring, outline_faults
 
@@ -100,10 +100,11 @@ class PartVerdict:
 
 
 def judge_part(defects: Sequence[Piece], pixels: np.ndarray, part: Foreground, config: RulesConfig) -> PartVerdict:
-    """Measure and judge one part: the defects found on it, and what its outline shows."""
+    """Measure and judge one part: the defects found on it, and what its outline shows where none of them is."""
     pixels = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     ring = fit_ring(part.part) if config.ring and part.warning is None else None
-    pieces = [*defects, *(_outline(part.part, ring, config) if ring else ())]
+    outline = _outline(part.part, ring, config) if ring else []
+    pieces = [*defects, *(fault for fault in outline if not any(touches(fault, piece) for piece in defects))]
     features = [defect_features(piece, pixels, ring=ring, mm_per_px=config.mm_per_px,
                                 sealing_face=config.sealing_face) for piece in pieces]
     counts = Counter(piece.label for piece in pieces)

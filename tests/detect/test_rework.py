@@ -186,6 +186,9 @@ def test_a_part_from_picture_to_verdict():
     pixels = picture(broken > 0)
     judged = judge_part([], pixels, foreground(pixels, ForegroundConfig()), rules)
     assert [piece.label for piece in judged.defects] == ["missing_material"], "the network found nothing"
+    seen = piece_of(ring_mask() & (broken == 0), "gap")
+    assert [piece.label for piece in judge_part([seen], pixels, foreground(pixels, ForegroundConfig()), rules).defects
+            ] == ["gap"], "what was found already is not told twice"
     assert (judged.part.verdict, judged.part.rule) == ("reject", "unmatched")
 
 
