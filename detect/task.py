@@ -1,5 +1,6 @@
 """Mask R-CNN as a task of the training loop."""
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +30,9 @@ from .models import build
 from .predict import TileDetector, scored
 from .settings import DetectConfig, OptimConfig
 
-SPLITS = "splits.json"
+SPLITS, FIGURES = "splits.json", "figures.json"
+OF_BOXES = ("bbox/AP", "bbox/AP50")
+BESIDE = re.compile(r".*(_low|_high|_q[1-4]|/AR1|/AR10)|.*/(hit|miss|false|passed)|segm/(AP|AR)(_.*|/.*)")
 
 
 class DetectTask:
@@ -67,6 +70,7 @@ class DetectTask:
     def evaluate(self, folder: Path) -> dict[str, float]:
         """COCO's figures on the held-out images, and image/NAME of core.metrics.decisions at the threshold.
 
+        All of them, with intervals, go into figures.json; those that a training is watched by are returned.
         On val the threshold is chosen, and told; on test the one of the best evaluation on val is used.
         """
         look = self.config.frame.model_copy(update={"least_score": 0.001})
@@ -79,8 +83,9 @@ class DetectTask:
             scores.append(frame.score)
             if number < self.config.panels:
                 write_image(folder / f"{record.name.replace('/', '_')}.png", panel(pixels, record, frame, self.classes))
-        figures = coco_figures(self.held_out, found, self.classes)
-        return figures | self._verdicts(scores)
+        figures = coco_figures(self.held_out, found, self.classes) | self._verdicts(scores)
+        write_bytes(folder / FIGURES, (json.dumps(figures, indent=1) + "\n").encode())
+        return {name: value for name, value in figures.items() if watched(name)}
 
     def _verdicts(self, scores: Sequence[float]) -> dict[str, float]:
         bad = [any(not item.ignore for item in record.instances) for record in self.held_out]
@@ -102,6 +107,11 @@ class DetectTask:
               on: torch.device) -> dict[str, float]:
         """See detect.apply."""
         return apply(run, inputs, output, overrides, on)
+
+
+def watched(name: str) -> bool:
+    """Whether a figure is told at every evaluation, or is in figures.json alone."""
+    return name in OF_BOXES or not name.startswith("bbox/") and not BESIDE.fullmatch(name)
 
 
 def optimizer_of(network: networks.Detector, config: OptimConfig) -> optim.Optimizer:

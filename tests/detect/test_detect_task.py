@@ -86,12 +86,25 @@ def test_it_goes_on_as_if_it_had_never_stopped(root, tmp_path, one_thread):
         assert torch.equal(one, other), name
 
 
-def test_on_test_the_threshold_of_val_is_used(run):
+def test_on_test_the_threshold_of_val_is_used(run, tmp_path):
     config = load(DetectConfig, run / "config.yaml", ["data.evaluate_on=test", "panels=0"])
     task = experiment.build(DetectTask, config, CPU, run, keep=False)
     task.network.eval()
     kept = json.loads((run / "threshold.json").read_text())["threshold"]
-    assert task.evaluate(run)["image/threshold"] == kept
+    assert task.evaluate(tmp_path)["image/threshold"] == kept
+    every = json.loads((tmp_path / "figures.json").read_text())
+    assert {"image/escape_low", "segm/AP_q1", "bbox/AR10", "segm/AP/pit"} <= set(every)
+
+
+def test_without_defects_in_val_there_are_no_verdicts_and_training_goes_on(run, tmp_path):
+    config = load(DetectConfig, run / "config.yaml", ["panels=0"])
+    task = experiment.build(DetectTask, config, CPU, run, keep=False)
+    task.network.eval()
+    task.held_out = tuple(record for record in task.held_out if record.is_good)
+    assert task.evaluate(tmp_path) == {}
+    fixed = config.model_copy(update={"threshold": config.threshold.model_copy(update={"rule": "fixed"})})
+    task.config = fixed
+    assert task.evaluate(tmp_path)["image/threshold"] == 0.5
 
 
 def test_it_is_applied_to_files_and_results_can_be_read_back(run, root, tmp_path):
