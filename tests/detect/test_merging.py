@@ -112,6 +112,14 @@ def test_a_ring_over_four_tiles_is_one_defect_pixel_by_pixel():
     assert only.tiles == 4
 
 
+def test_a_tile_counts_less_towards_its_edge():
+    windows = [(0, 0, 100, 100), (60, 0, 100, 100)]
+    left = Piece("pit", 0.9, np.ones((10, 30), bool), 70, 40, 0)            # up to the left tile's edge at 100
+    right = Piece("pit", 0.9, np.ones((10, 22), bool), 70, 40, 1)           # ends at 92, which it sees better
+    only, = merge([left, right], windows, MergeConfig())
+    assert only.box == (70, 40, 92, 50)
+
+
 def test_two_pits_that_nearly_touch_stay_two():
     windows = [(0, 0, 100, 100), (60, 0, 100, 100)]
     pits = [square(64, 20, 14), square(79, 20, 14)]

@@ -99,7 +99,7 @@ def test_faults_stop_the_preparation_or_are_left_out_on_demand(config):
     wide = document("part3_r0_c1.png", [patch(1, defect=True)[1]], imageWidth=99)
     (data / "labels/notok/part3_r0_c1.json").write_text(json.dumps(wide))
     (data / "labels/notok/lonely.json").write_text(json.dumps(document("lonely.png", [])))
-    nan = json.dumps(document("part5_r0_c1.png", [[[1, 2], [float("nan"), 3], [4, 9]]]))
+    nan = json.dumps(document("part5_r0_c1.png", [patch(1, defect=True)[1], [[1, 2], [float("nan"), 3], [4, 9]]]))
     (data / "labels/notok/part5_r0_c1.json").write_text(nan)
     with pytest.raises(DataError) as caught:
         prepare(config, "model2")
