@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from core import config as configs
-from core.data.images import is_image, read_image, read_mask, write_image
+from core.data.images import is_image, read_image, read_light, write_image
 from core.errors import DataError
 from core.files import writing
 from core.progress import Progress
@@ -82,7 +82,7 @@ def read_planes(sample: Mapping[str, Path]) -> dict[str, np.ndarray]:
     if "inpaint" in sample and sample["inpaint"] != sample["image"]:
         planes["background"] = read_image(sample["inpaint"])
     if "edge" in sample:
-        planes["edges"] = read_mask(sample["edge"]).astype(np.float32) / 255
+        planes["edges"] = read_light(sample["edge"]).astype(np.float32) / 255
     for role, name in (("inpaint", "background"), ("edge", "edges")):
         if name in planes and planes[name].shape[:2] != planes["mask"].shape:
             (height, width), (h, w) = planes["mask"].shape, planes[name].shape[:2]

@@ -40,8 +40,7 @@ def laid_in(shape: np.ndarray, box: Box, size: tuple[int, int]) -> tuple[Box, np
 
 
 def _read(file: Path) -> np.ndarray:
-    values = images.read_mask(file)
-    drawn = (values if values.ndim == 2 else values.max(axis=2)) > 127
+    drawn = images.read_light(file) > 127
     box = bounds(drawn)
     if box is None:
         raise DataError(f"{file}: nothing is drawn in it, got no pixel above 127. Draw the shape white on black")

@@ -134,5 +134,4 @@ def match_name(given: str, names: dict[str, tuple[int, int]]) -> str:
 
 
 def _parts(file: Path) -> list[np.ndarray]:
-    values = images.read_mask(file)
-    return shapes.components((values if values.ndim == 2 else values.max(axis=2)) > 127, 1)
+    return shapes.components(images.read_light(file) > 127, 1)

@@ -77,6 +77,18 @@ def read_mask(path: Path) -> np.ndarray:
     return np.ascontiguousarray(turn(values) if turn else values)
 
 
+def read_light(path: Path) -> np.ndarray:
+    """A drawing, a mask or an edge map by how light it is shown: uint8 [H, W], the brightest of the three channels.
+
+    Palettes are resolved. 16 bits become 8, but for a file that uses only the levels of 8.
+    """
+    pixels = read_image(path)
+    light = np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    if light.dtype == np.uint16 and light.max(initial=0) > 255:
+        light = (light / 257).round()
+    return light.astype(np.uint8)
+
+
 def is_grey(pixels: np.ndarray) -> bool:
     """Whether all three channels [H, W, 3] are equal."""
     return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())

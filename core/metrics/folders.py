@@ -9,7 +9,7 @@ import numpy as np
 from skimage.feature import canny
 
 from ..data.formats.reading import stem
-from ..data.images import is_grey, is_image, read_image, read_mask
+from ..data.images import is_grey, is_image, read_image, read_light
 from ..errors import ConfigError, DataError
 from .edges import NONE, EdgeCounts, edge_counts
 from .image import GREY, Picture, l1, psnr, ssim
@@ -37,8 +37,7 @@ class Pair:
         self._same_size(self.made, made, true)
         if self.mask is None:
             return true, made, None
-        mask = read_mask(self.mask) > WHITE_ABOVE
-        mask = mask.any(-1) if mask.ndim == 3 else mask
+        mask = read_light(self.mask) > WHITE_ABOVE
         self._same_size(self.mask, mask, true)
         if not mask.any():
             raise DataError(f"{self.mask}: an empty mask, got no white pixel. Mark the defect, or take the picture out")

@@ -114,7 +114,20 @@ def test_a_truncated_16_bit_file_is_named(tmp_path, capfd):
     capfd.readouterr()                                                  # the codec's own complaint
 
 
-@pytest.mark.parametrize("read", [images.read_image, images.read_size, images.read_mask])
+def test_light_is_what_is_shown_in_8_bits(tmp_path):
+    indices = np.array([[0, 1], [2, 1]], np.uint8)
+    path = tmp_path / "palette.png"
+    path.write_bytes(images.encode_png(indices, palette=np.array([[0, 0, 0], [255, 255, 255], [9, 130, 40]], np.uint8)))
+    assert images.read_light(path).tolist() == [[0, 255], [130, 255]]
+    for levels, shown in (([0, 128 * 257, 65535], [0, 128, 255]), ([0, 128, 255], [0, 128, 255])):
+        images.write_image(tmp_path / "deep.png", np.array([levels], np.uint16))
+        assert images.read_light(tmp_path / "deep.png").tolist() == [shown]
+    images.write_image(tmp_path / "red.png", np.array([[[200, 3, 0]]], np.uint8))
+    assert images.read_light(tmp_path / "red.png").tolist() == [[200]]
+
+
+@pytest.mark.parametrize("read", [images.read_image, images.read_size, images.read_mask,
+                                  images.read_light])
 def test_what_is_no_image_is_named(tmp_path, read):
     for name, data in (("zero.png", b""), ("text.jpg", b"not a picture"), ("page.bmp", b"BM")):
         (tmp_path / name).write_bytes(data)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from skimage.feature import canny
 
-from core.data.images import write_image
+from core.data.images import encode_png, write_bytes, write_image
 from core.errors import DataError
 from core.metrics import folders
 from core.metrics.image import l1, psnr, ssim
@@ -57,6 +57,15 @@ def sets(tmp_path):
             (tmp_path / folder).mkdir(exist_ok=True)
             write_image(tmp_path / folder / name, pixels)
     return tmp_path
+
+
+def test_masks_with_a_palette_mark_what_is_shown_white(sets):
+    before, palette = {}, np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    for pair in folders.find_pairs(sets / "true", sets / "made", sets / "mask"):
+        before[pair.name] = pair.read()[2]
+        write_bytes(pair.mask, encode_png(before[pair.name].astype(np.uint8), palette=palette))
+    for pair in folders.find_pairs(sets / "true", sets / "made", sets / "mask"):
+        assert np.array_equal(pair.read()[2], before[pair.name])
 
 
 def test_figures_files_and_table(script, sets):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.data.images import read_image, read_mask, write_image
+from core.data.images import encode_png, read_image, read_mask, write_bytes, write_image
 from midg import apply
 from midg.task import DefectTask
 from tests.midg.painters import untrained
@@ -66,3 +66,17 @@ def test_given_edges_lie_in_the_mask_alone(files):
     edges, mask = (read_mask(files / folder / "wide one.png") for folder in ("out/pit/edges", "mask"))
     assert (edges[mask > 0] == 255).all()
     assert (edges[mask == 0] == 0).any()
+
+
+@pytest.mark.parametrize("stored", ["palette", "colour", "deep"])
+def test_given_edges_are_what_is_shown_white_however_they_are_stored(files, stored):
+    for name, shape in (("wide one", (40, 70)), ("deep", (60, 50))):
+        white, path = np.full(shape, 255, np.uint8), made(files / "edge", name)
+        if stored == "palette":
+            write_bytes(path, encode_png(white // 255, palette=np.array([[0, 0, 0], [255, 255, 255]], np.uint8)))
+        else:
+            write_image(path, white[..., None] * np.array([1, 0, 0], np.uint8) if stored == "colour" else
+                        white.astype(np.uint16) * 257)
+    start(files, edge=files / "edge")
+    edges, mask = (read_mask(files / folder / "wide one.png") for folder in ("out/pit/edges", "mask"))
+    assert (edges[mask > 0] == 255).all()

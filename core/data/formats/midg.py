@@ -91,8 +91,7 @@ def _tasks(kind: Path, reading: Reading) -> list[tuple[str, str, Path, Path | No
 
 
 def _instances(mask: Path, size: tuple[int, int], image: Path, kind: str, reading: Reading) -> list[Instance]:
-    white = image_files.read_mask(mask) > WHITE_ABOVE
-    white = white.any(-1) if white.ndim == 3 else white
+    white = image_files.read_light(mask) > WHITE_ABOVE
     if white.shape[::-1] != size:
         reading.problem(mask, f"mask of another size than its image, got {white.shape[1]}x{white.shape[0]} for "
                               f"{image.name} of {size[0]}x{size[1]}. Export the mask at the image's size")
