@@ -18,6 +18,7 @@ from tqdm import tqdm
 from . import config_yaml
 from .errors import ConfigError
 from .files import append, whole_file, writing
+from .lock import lock, unlock
 from .progress import Progress
 
 # Keys that do not change what is learnt in a step, so that a run may go on with another value.
@@ -31,17 +32,19 @@ def open_run(folder: Path, config: Mapping, *, command: Sequence[str] = tuple(sy
     """Make the folder of a run, or check that the run in it can go on with `config`; return it.
 
     Writes config.yaml (`config` resolved: nested dicts of plain values), environment.json (versions, revision, command)
-    and a line in log.txt. Raises ConfigError naming key, old and new value where a key that alters results differs.
+    and a line in log.txt. Raises ConfigError naming key, old and new value where a key that alters results differs,
+    OutputError where another process trains here. This one keeps others out until its RunLog is closed (core.lock).
     rank    number of the process in data-parallel training: only process 0 looks and writes
     """
     if rank != 0:
         return folder
     path, text = folder / "config.yaml", config_yaml.write(dict(config))
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock(folder)
     if any(folder.glob("step-*.pt")):
         _check_same(path, yaml.safe_load(text))
     environment = _environment(command)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     for name, content in ((path, text), (folder / "environment.json", json.dumps(environment, indent=2) + "\n")):
         with whole_file(name) as file:
             file.write(content.encode())
@@ -133,6 +136,7 @@ class RunLog:
             self.progress.__exit__()
             self.record.close()
             self.diary.close()
+            unlock(self.run)
             if kind is None:                            # after an error it might raise another in its place
                 self.events.close()
 

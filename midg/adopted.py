@@ -11,6 +11,7 @@ from core.data.images import write_bytes
 from core.ema import Average
 from core.errors import CheckpointError, OutputError
 from core.files import writing
+from core.lock import unlock
 from core.runlog import Means, open_run
 
 from . import runs
@@ -77,6 +78,7 @@ def make_run(folder: Path, model: type[ModelConfig]) -> list[str]:
     open_run(run, config.model_dump(mode="json"))
     write_bytes(run / "classes.txt", f"{ALONE}\n".encode())
     checkpoint.save(checkpoint.path_of(run, step), step, parts)
+    unlock(run)
     names = " and ".join(files[0] for _, _, files in PAIRS[model])
     return [*notes, f"{run}: made of {names}, step {step}; from now on this is what is used and gone on with"]
 

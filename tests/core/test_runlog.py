@@ -13,8 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from core import checkpoint, runlog
 from core.errors import ConfigError, OutputError
+from core.lock import fcntl, unlock
 from core.runlog import Means, RunLog, cut, open_run
-from tests.children import exit_code, record, start, train_child
+from tests.children import exit_code, record, start, train_child, wait_for
 from tests.toys import settings
 
 CONFIG = {"loop": {"steps": 20, "seed": 0, "workers": 2}, "optim": {"lr": 1e-4, "betas": [0.5, 0.9]}, "device": "cpu"}
@@ -87,6 +88,23 @@ def test_a_run_whose_configuration_is_lost_is_refused(begun, content):
         (begun / "config.yaml").write_text(content)
     with pytest.raises(ConfigError, match="config.yaml: (missing|cannot be read)"):
         open_run(begun, CONFIG)
+
+
+@pytest.mark.skipif(fcntl is None, reason="this system has no locks of this kind")
+def test_two_trainings_do_not_write_into_one_folder(tmp_path):
+    run = tmp_path / "run"
+    other = start(train_child, "gan", run, settings(steps=500, workers=2), -2, 0.05)
+    wait_for(checkpoint.path_of(run, 4), other)
+    before = (run / "config.yaml").read_bytes()
+    with pytest.raises(OutputError, match="run: another training is writing here. Wait for it, or"):
+        open_run(run, CONFIG)
+    assert (run / "config.yaml").read_bytes() == before
+    other.kill()
+    other.join()
+    same = yaml.safe_load(before)
+    with RunLog(open_run(run, same), 4, 500) as log:         # at once: the workers that it leaves hold no lock
+        log.say("went on")
+    unlock(run)                                              # once more is no fault
 
 
 def test_a_file_in_the_folders_place_is_one_clear_line(tmp_path):

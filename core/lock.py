@@ -1,0 +1,41 @@
+"""One process at a time in a run's folder, as long as it lives; a killed one leaves no lock behind."""
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import OutputError
+from .files import writing
+
+try:
+    import fcntl
+except ImportError:             # Windows
+    fcntl = None
+
+NAME = "run.lock"              # empty, and stays
+_held: dict[Path, BinaryIO] = {}
+
+
+def lock(folder: Path) -> None:
+    """Keep other processes out of a folder until `unlock` or this one's end, where the system can.
+
+    Asked again, this process still has it. Workers that are forked from it do not, so that they keep nobody out after a
+    kill: that is why the lock is POSIX's, not flock's. OutputError: another process is at work there.
+    """
+    place = folder.resolve()
+    if fcntl is None or place in _held:
+        return
+    with writing(folder / NAME):
+        file = open(folder / NAME, "ab")        # noqa: SIM115
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.close()
+            raise OutputError(f"{folder}: another training is writing here. Wait for it, or choose another "
+                              "folder") from None
+    _held[place] = file
+
+
+def unlock(folder: Path) -> None:
+    """Let others in again."""
+    file = _held.pop(folder.resolve(), None)
+    if file is not None:
+        file.close()
