@@ -10,7 +10,7 @@ try:
 except ImportError:             # Windows
     fcntl = None
 
-NAME = "run.lock"              # empty, and stays
+NAME = ".lock"                  # empty, and stays
 _held: dict[Path, BinaryIO] = {}
 
 

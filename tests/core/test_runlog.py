@@ -183,7 +183,7 @@ def full_disk_child(folder: Path) -> None:
     finally:
         paths = checkpoint.found(folder / "run")
         steps = [checkpoint.load(path)["step"] for path in paths]
-        hidden = [path.name for path in (folder / "run").glob(".*")]
+        hidden = [path.name for path in (folder / "run").glob(".*.partial")]
         error = (folder / "run" / "error.txt")
         outcome = {"steps": steps, "hidden": hidden, "error": error.read_text() if error.exists() else ""}
         subprocess.run(["umount", "--lazy", folder], check=True)
