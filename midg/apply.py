@@ -59,7 +59,9 @@ def painter_of(run: Path, config: ModelConfig, device: str) -> Painter:
         defect = weights(run, config.network)
     if isinstance(config, DefectConfig):
         edge_run = runs.find_run(config.edges or run.parent, "midg-edge")
-        edge = weights(edge_run, runs.read_config(edge_run, EdgeConfig).network)
+        edge_config = runs.read_config(edge_run, EdgeConfig)
+        runs.check_alike(edge_run, edge_config.data, config.data)
+        edge = weights(edge_run, edge_config.network)
     return Painter(classes, config.data, edge, defect, device)
 
 

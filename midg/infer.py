@@ -88,6 +88,7 @@ class Painter:
             raise ConfigError(f"{experiment}: its models have learnt different classes, got "
                               f"{', '.join(runs.read_classes(edge_run))} and {', '.join(runs.read_classes(run))}. "
                               "Train midg-defect again")
+        runs.check_alike(edge_run, edge.data, config.data)
         return cls(runs.read_classes(run), config.data, weights(edge_run, edge.network), weights(run, config.network),
                    device)
 

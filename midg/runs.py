@@ -7,10 +7,11 @@ from torch import nn
 
 from core import checkpoint
 from core import config as configs
-from core.errors import CheckpointError
+from core.errors import CheckpointError, ConfigError
+from core.experiment import tell
 
 from .networks import DefectGenerator, Discriminator, EdgeGenerator
-from .settings import DefectNetworkConfig, EdgeNetworkConfig
+from .settings import DataConfig, DefectNetworkConfig, EdgeNetworkConfig
 
 
 def edge_generator(network: EdgeNetworkConfig, classes: int) -> EdgeGenerator:
@@ -38,6 +39,18 @@ def find_run(folder: Path, name: str) -> Path:
 
 def read_config(run: Path, model: type[BaseModel]) -> BaseModel:
     return configs.load(model, run / "config.yaml")
+
+
+def check_alike(run: Path, edges: DataConfig, data: DataConfig) -> None:
+    """ConfigError where the edges of a run of model 1 are not those that a defect model with `data` is made for."""
+    for key in ("sigma", "fit"):
+        theirs, ours = getattr(edges, key), getattr(data, key)
+        if theirs != ours:
+            raise ConfigError(f"{run}: its edges were learnt with data.{key} {theirs}, got {ours} for the model that "
+                              f"paints on them. Train both with one (--set data.{key}={theirs})")
+    if edges.size_px != data.size_px:
+        tell([f"note: {run} learnt in windows of {edges.size_px} px; the model that paints on its edges has "
+              f"{data.size_px} px"])
 
 
 def read_classes(run: Path) -> tuple[str, ...]:

@@ -203,6 +203,7 @@ class DefectTask(GivenEdgesTask):
         if runs.read_classes(edge_run) != self.classes:
             raise ConfigError(f"{edge_run}: has learnt other classes, got {', '.join(runs.read_classes(edge_run))} "
                               f"where these data have {', '.join(self.classes)}. Train midg-edge on the same data")
+        runs.check_alike(edge_run, edge_config.data, self.config.data)
         super().build()
         self.line_threshold = edge_config.network.line_threshold
         network = runs.edge_generator(edge_config.network, self.class_count)

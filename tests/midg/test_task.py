@@ -1,6 +1,7 @@
 """MIDG's four models in the loop: who learns from what, exact resume, the published update, and their figures."""
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from core import checkpoint
+from core.config import to_yaml
 from core.device import Processes
 from core.errors import CheckpointError, ConfigError
 from core.experiment import build
@@ -17,6 +19,7 @@ from core.loop import train
 from core.phase import Turn
 from core.runlog import open_run
 from midg.edges import merged_edges
+from midg.infer import Painter
 from midg.losses import discriminator_loss, generator_loss
 from midg.maps import edge_map, to_maps
 from midg.networks import edge_judged
@@ -192,6 +195,29 @@ def test_a_run_of_other_classes_is_refused(root, experiment, tmp_path):
     (run / "classes.txt").write_text("pit\ncrack\n")
     with pytest.raises(ConfigError, match="has learnt other classes, got pit, crack where these data have exposed_"):
         task_of(DefectTask, made.defect_config(root, edges=tmp_path))
+
+
+@pytest.mark.parametrize(("key", "value"), [("sigma", 3.0), ("fit", "whole")])
+def test_edges_that_were_learnt_in_another_way_are_refused(root, experiment, key, value):
+    config = made.defect_config(root, edges=experiment, **{key: value})
+    with pytest.raises(ConfigError, match=f"midg-edge: its edges were learnt with data.{key} .*, got {value} for the "):
+        task_of(DefectTask, config)
+
+
+def test_edges_that_were_learnt_in_other_windows_are_noted(root, experiment, capsys):
+    task_of(DefectTask, made.defect_config(root, edges=experiment))
+    assert "windows" not in capsys.readouterr().err
+    task_of(DefectTask, made.defect_config(root, edges=experiment, size_px=64))
+    assert "learnt in windows of 48 px; the model that paints on its edges has 64 px\n" in capsys.readouterr().err
+
+
+def test_two_models_with_other_sigmas_do_not_draw_together(root, experiment, tmp_path):
+    for name in ("midg-edge", "midg-defect"):
+        shutil.copytree(experiment / "midg-edge", tmp_path / name)
+    config = made.defect_config(root, sigma=3.0)
+    (tmp_path / "midg-defect" / "config.yaml").write_text(to_yaml(config))
+    with pytest.raises(ConfigError, match="learnt with data.sigma 2.0, got 3.0 for the model that paints on them"):
+        Painter.load(tmp_path, "cpu")
 
 
 def test_classes_are_an_input_of_one_model(tmp_path):
