@@ -10,6 +10,7 @@ from ..errors import DataError
 from .compose import bounds
 from .generator import Box
 
+MOST_WHITE, MOST_WHITE_BORDER = 0.8, 0.5    # of a picture; more is an inverted drawing. A shape cut out may touch all
 LINE_WIDTH_PX = 6       # a closed line this thin is a contour: its inside belongs to the shape
 
 
@@ -17,7 +18,7 @@ def read_drawings(path: Path) -> tuple[np.ndarray, ...]:
     """The shapes in a picture or a folder of pictures, bool [h, w] each, cut to their bounds, in the files' order.
 
     One picture is one shape, white on black (above 127), of any size. Closed thin lines are contours and are filled.
-    DataError: no picture there, or nothing drawn in one.
+    DataError: no picture there, nothing drawn in one, or it is inverted.
     """
     files = sorted(file for file in path.rglob("*") if images.is_image(file)) if path.is_dir() else [path]
     if not files:
@@ -44,6 +45,10 @@ def _read(file: Path) -> np.ndarray:
     box = bounds(drawn)
     if box is None:
         raise DataError(f"{file}: nothing is drawn in it, got no pixel above 127. Draw the shape white on black")
+    white, border = drawn.mean(), np.concatenate([drawn[[0, -1]].ravel(), drawn[:, [0, -1]].ravel()]).mean()
+    if white > MOST_WHITE or border > MOST_WHITE_BORDER:
+        raise DataError(f"{file}: white on its border or nearly everywhere, got {border:.0%} of the border and "
+                        f"{white:.0%} of it white. Is it inverted? Draw the shape white on black, with black round it")
     return _filled(drawn[box[1]:box[3], box[0]:box[2]])
 
 
