@@ -26,19 +26,24 @@ ADVICE = {
 
 
 def shortfall(lines: Iterable[dict]) -> str | None:
-    """Why manifest lines lack defects that were wanted: the commonest reason, and what to do about it.
+    """Why manifest lines lack defects that were wanted: what their tries failed of most, and what to do about it.
 
     None where every image has one and nearly all were drawn.
     """
     lines = list(lines)
     wanted, drawn = sum(line["wanted"] for line in lines), sum(len(line["defects"]) for line in lines)
     empty = sum(line["image"] is None for line in lines)
-    short = [line for line in lines if len(line["defects"]) < line["wanted"]]
-    reasons = Counter(item["reason"] for line in short for item in line["rejected"])
+    reasons = Counter(item["reason"] for line in lines for item in given_up(line))
     if not reasons or not (empty or drawn < MOST * wanted):
         return None
     reason, count = reasons.most_common(1)[0]
     meaning, way_out = ADVICE.get(reason, ("the gate refused it", "The report shows more"))
     left = f" and {empty} image{'' if empty == 1 else 's'} with none" if empty else ""
-    return (f"{wanted - drawn} of {wanted} defects were given up{left}: {count} of {sum(reasons.values())} tries on "
-            f"those images failed as '{reason}': {meaning}. {way_out}")
+    return (f"{wanted - drawn} of {wanted} defects were given up{left}: {count} of {sum(reasons.values())} tries at "
+            f"them failed as '{reason}': {meaning}. {way_out}")
+
+
+def given_up(line: dict) -> list[dict]:
+    """The rejected tries of a manifest line, without those at defects that a later try drew."""
+    drawn = {entry.get("number") for entry in line["defects"]}      # none in the manifests of earlier versions
+    return [entry for entry in line["rejected"] if entry["number"] not in drawn]

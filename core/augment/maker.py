@@ -20,7 +20,7 @@ from .wanted import Plan, Wanted
 
 # The first number of a random stream's position says what it is for, so that no two purposes share numbers.
 SOURCE, NUMBER, LABEL, DEFECT = range(4)
-SOURCES_TRIED = 3           # normal images tried before an image is given up; they share the tries of a defect
+SOURCES_TRIED = 3           # normal images drawn on before an image is given up; each has its share of a defect's tries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +57,21 @@ class Maker:
 
     def make(self, index: int) -> Made:
         """Make image number `index`. The same bytes whenever, wherever and beside whatever else it is made."""
-        clock, rejected, attempts = Clock(), [], 0
-        for turn in range(SOURCES_TRIED):
+        clock, rejected = Clock(), []
+        for turn, tries in enumerate(shares(1 + self.config.gate.retries)):
             source, wanted = self._task(index, turn)
             with clock("read"):
                 clean = images.read_image(source.path)
             canvas, carried = clean.copy(), [_entry(item, source.size) for item in source.carried]
-            defects, tries, refused = self._defects(canvas, wanted, carried, (index, turn), clock)
-            attempts, rejected = attempts + tries, rejected + refused
+            defects, refused = self._defects(canvas, wanted, carried, (index, turn), tries, clock)
+            rejected += [{**entry, "source": source.name} for entry in refused]
             if defects:
                 break
         line = {
             "index": index, "image": f"images/{index:06d}.png" if defects else None, "size": list(source.size),
-            "source": source.name, "seed": self.config.seed, "wanted": len(wanted), "attempts": attempts,
-            "rejected": rejected, "defects": defects, "carried": carried, "config": self.config_hash,
+            "source": source.name, "seed": self.config.seed, "wanted": len(wanted),
+            "attempts": len(rejected) + len(defects), "rejected": rejected, "defects": defects, "carried": carried,
+            "config": self.config_hash,
         }
         if not defects:
             return Made(index=index, png=None, line=line, seconds=clock.seconds)
@@ -80,22 +81,25 @@ class Maker:
         return Made(index=index, png=png, line=line, seconds=clock.seconds)
 
     def _defects(self, canvas: np.ndarray, wanted: tuple[Wanted, ...], carried: list[dict], position: tuple[int, int],
-                 clock: "Clock") -> tuple[list[dict], int, list[dict]]:
-        """Draw what is wanted into the canvas: the entries of what passed the gate, the tries, and what did not."""
+                 tries: range, clock: "Clock") -> tuple[list[dict], list[dict]]:
+        """Draw what is wanted into the canvas, each in `tries` at most: entries of what passed the gate, and did not.
+
+        (number, attempt) is an entry's own: which of the wanted defects, and which of all tries at it.
+        """
         occupied = [tuple(round(value) for value in entry["box"]) for entry in carried]
-        defects, rejected, attempts = [], [], 0
+        defects, rejected = [], []
         for number, want in enumerate(wanted):
-            for attempt in range(-(-(self.config.gate.retries + 1) // SOURCES_TRIED)):
-                attempts += 1
+            for attempt in tries:
                 stream = rng(self.config.seed, DEFECT, *position, number, attempt)
                 label = want.label or self._label(position[0], number)
-                entry = self._defect(canvas, want, label, occupied, stream, clock)
+                entry = {"number": number, "attempt": attempt, "label": label,
+                         **self._defect(canvas, want, label, occupied, stream, clock)}
                 if "reason" not in entry:
                     defects.append(entry)
                     occupied.append(tuple(entry["box"]))
                     break
-                rejected.append({"number": number, "attempt": attempts - 1, "label": label, **entry})
-        return defects, attempts, rejected
+                rejected.append(entry)
+        return defects, rejected
 
     def _task(self, index: int, turn: int) -> tuple[Source, tuple[Wanted, ...]]:
         """The normal image and the defects wanted on it: every image, then every image again in another order.
@@ -151,7 +155,7 @@ class Maker:
         tight = compose.shifted(compose.bounds(mask), window[0], window[1])
         full = np.zeros(canvas.shape[:2], bool)
         compose.cut(full, window)[...] = mask
-        return {"label": label, "box": list(tight), "rle": shapes.mask_to_rle(full), "area_px": int(mask.sum()),
+        return {"box": list(tight), "rle": shapes.mask_to_rle(full), "area_px": int(mask.sum()),
                 "wanted": list(box), "from": generated.source, "figures": figures}
 
     def _place(self, canvas, want: Wanted, label: str, occupied: list[Box],
@@ -191,6 +195,12 @@ class Clock:
 
     def __exit__(self, *_) -> None:
         self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + time.perf_counter() - self.began
+
+
+def shares(tries: int) -> list[range]:
+    """Which of a defect's tries are made on each normal image, as evenly as can be; no image is without one."""
+    ends = [-(-tries * turn // SOURCES_TRIED) for turn in range(SOURCES_TRIED + 1)]
+    return [range(first, end) for first, end in zip(ends, ends[1:]) if first < end]
 
 
 def _centred(point: tuple[int, int], size: tuple[int, int], image: tuple[int, int]) -> Box:

@@ -35,8 +35,8 @@ class GateSettings(Section):
     """What is rejected, and how often another try is made."""
     enabled: bool = Field(True, description="false: keep all that has a label")
     retries: int = Field(
-        20, ge=0, description="further tries, each with the next seed, where a defect is rejected; the later two "
-        "thirds on other normal images")
+        20, ge=0, description="further tries at most, each with the next seed, where a defect is rejected: a third of "
+        "all tries on its image, the others on two other normal images, made only where no defect at all was drawn")
     visibility: float | None = Field(
         None, gt=0, description="least contrast over the grain round it; null: what nearly all training defects reach")
     contrast: float = Field(0.02, ge=0, le=1, description="least mean change inside the label, of full scale")

@@ -116,7 +116,7 @@ def test_no_image_made_is_a_failure_whose_last_line_says_why(run, data):
                         "gate.retries=2", "--workers", "1")
     assert code == 1
     assert said.splitlines()[-2].startswith("0 of 2 images in out, with 0 of ")
-    assert re.match(r"\d of \d defects were given up and 2 images with none: (\d+) of \1 tries on those images failed "
+    assert re.match(r"\d of \d defects were given up and 2 images with none: (\d+) of \1 tries at them failed "
                     r"as 'too large': .*raise gate.outgrown and gate.cover with --set$", said.splitlines()[-1])
 
 
