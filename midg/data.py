@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from core.data import formats, images, shapes, splits
+from core.data import formats, hashing, images, shapes, splits
 from core.data.records import Dataset, Record
 from core.errors import DataError
 from core.progress import Progress
@@ -83,6 +83,16 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
         path.parent.mkdir(parents=True, exist_ok=True)
         splits.save(path, divided)
     return splits.apply(dataset, divided)
+
+
+def keep_split(dataset: Dataset, config: DataConfig, run: Path) -> None:
+    """Note in a run's folder where the images of a set belong, so that a later test holds none out that was learnt
+    from. Images are known again by their content alone: those of another set may have the same names."""
+    places = {hashing.sha256(record.image): record.split for record in dataset.records if record.split is not None}
+    path = run / "splits.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    splits.save(path, splits.Splits(seed=0, ratios=config.ratios, groups=places,
+                                    hashes={digest: digest for digest in places}))
 
 
 def read_lists(config: DataConfig) -> Dataset:

@@ -21,7 +21,7 @@ from core.task import Phase
 from . import runs, sheets
 from .adopted import EarlierExperiments
 from .apply import AppliedToFiles
-from .data import Scenes, chosen_classes, held_out, read_dataset, read_scenes
+from .data import Scenes, chosen_classes, held_out, keep_split, read_dataset, read_scenes
 from .edges import merged_edges
 from .features import feature_extractor
 from .lines import drawn_edges
@@ -56,6 +56,8 @@ class MidgTask(EarlierExperiments, AppliedToFiles, ABC):
         """
         self.config, self.device, self.run, self.keep = config, device, run, keep
         self.dataset = read_dataset(config.data, run, keep=keep) if dataset is None else dataset
+        if dataset is not None and run is not None and keep:
+            keep_split(dataset, config.data, run)
         finished = run is not None and not keep and (run / "classes.txt").is_file()
         self.classes = runs.read_classes(run) if finished else chosen_classes(self.dataset, config.data)
         self.modules, self.averages, self.phases, self.made = {}, {}, (), {}
@@ -84,6 +86,11 @@ class MidgTask(EarlierExperiments, AppliedToFiles, ABC):
         split = held_out(self.dataset)
         scenes = self.train_data.scenes if split == "train" else self.scenes(split)
         return held_out_windows(scenes, self.config.data, self.config.sheet.samples)
+
+    def named(self, figures: dict[str, float]) -> dict[str, float]:
+        """Figures under names that say so where nothing is held out: they are of windows that were learnt from."""
+        learnt = held_out(self.dataset) == "train"
+        return {f"train_{name}": value for name, value in figures.items()} if learnt else figures
 
     @abstractmethod
     def build(self) -> None:
@@ -155,7 +162,7 @@ class EdgeTask(MidgTask):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """In-mask precision and recall of the edges at 0 and 2 px, and a contact sheet."""
-        return sheets.evaluate_edges(self, self.average("generator"), folder)
+        return self.named(sheets.evaluate_edges(self, self.average("generator"), folder))
 
 
 class GivenEdgesTask(MidgTask):
@@ -187,7 +194,7 @@ class GivenEdgesTask(MidgTask):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """PSNR, SSIM and L1, whole and in the mask, against the real defect, and a contact sheet."""
-        return sheets.evaluate_defects(self, self.average("generator"), folder)
+        return self.named(sheets.evaluate_defects(self, self.average("generator"), folder))
 
 
 class DefectTask(GivenEdgesTask):
@@ -264,4 +271,4 @@ class JointTask(DefectTask):
     def evaluate(self, folder: Path) -> dict[str, float]:
         """Figures of both models."""
         values = sheets.evaluate_edges(self, self.average("edge_generator"), folder / "edges")
-        return values | sheets.evaluate_defects(self, self.average("defect_generator"), folder)
+        return self.named(values | sheets.evaluate_defects(self, self.average("defect_generator"), folder))

@@ -23,9 +23,9 @@ SIDE_PX = 48
 SHEET = SheetConfig(samples=4, shown=2)
 
 
-def fpc(folder: Path, count: int = 10) -> Path:
+def fpc(folder: Path, count: int = 10, seed: int = 0) -> Path:
     """Flexible circuits of 112 px with their twins, as a COCO set."""
-    make_set(Recipe(kind="fpc", count=count, size=(112, 112), good_share=0.0), folder)
+    make_set(Recipe(kind="fpc", count=count, size=(112, 112), good_share=0.0, seed=seed), folder)
     return folder
 
 

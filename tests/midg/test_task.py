@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch.utils.data import default_collate
 
 from core import checkpoint
 from core.config import to_yaml
+from core.data import formats
 from core.device import Processes
 from core.errors import CheckpointError, ConfigError
 from core.experiment import build
@@ -266,3 +268,18 @@ def test_a_finished_run_is_tested_on_another_set_without_training_data(root, exp
     assert len(task.held_out) >= 3
     assert "train_data" not in vars(task)           # not read
     assert {path: path.read_bytes() for path in run.glob("*") if path.is_file()} == before
+
+
+def test_a_test_of_a_model_that_has_learnt_from_all_images_says_so(root, tmp_path):
+    """As the main job trains: on records that it hands over, without a place of their own."""
+    whole = formats.read(root, "auto")
+    given = replace(whole, records=tuple(replace(record, split="train") for record in whole.records))
+    config, run = made.edge_config(root), tmp_path / "midg-edge"
+    assert EdgeTask(config, CPU, dataset=given, run=run).evaluate(tmp_path).keys() == {
+        f"train_edge_{name}_{px}px" for name in ("precision", "recall") for px in (0, 2)}
+    again = build(EdgeTask, config, CPU, run, keep=False)
+    assert {record.split for record in again.dataset.records} == {"train"}
+    assert all(name.startswith("train_") for name in again.evaluate(tmp_path))
+    other = made.edge_config(made.fpc(tmp_path / "other", 6, seed=5))
+    elsewhere = build(EdgeTask, other, CPU, run, keep=False)
+    assert not any(name.startswith("train_") for name in elsewhere.evaluate(tmp_path))
