@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core import checkpoint
-from core import config as configs
 from core.augment.bank import DefectBank
 from core.augment.generator import Generated, Request
 from core.augment.settings import CrgSettings
+from core.augment.trained import Place, weights_hash
 from core.data import images
 from core.data.records import Dataset
 from core.device import choose
@@ -35,7 +34,9 @@ from .settings import (
 )
 from .task import ContextTask, DefectTask
 
-FOLDER = "models"                   # of the run's output, where models are trained that are not at hand
+# What the settings are called in a model's configuration.
+KEYS = {"steps": "loop.steps", "width": "network.width", "patch_px": "network.size_px",
+        "batch_size": "loop.batch_size"}
 TASKS = {"crg-context": ContextTask, "crg-defect": DefectTask}
 LEAST_PATCH_PX, LARGEST_PATCH_PX = 32, 64
 ROOM = 1.25                         # a patch is so many times as long as nine tenths of the defects at least
@@ -49,25 +50,31 @@ class CrgGenerator:
     painter: Painter
     name: str = "crg"
     copies: bool = False
+    models: str = ""
     window_px: int = 2 * LEAST_PATCH_PX
 
     @classmethod
-    def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: CrgSettings | None = None,
-              ) -> "CrgGenerator":
-        """Train what is not trained yet, below `output` or in `settings.checkpoints`; use what is.
+    def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: CrgSettings | None = None, *,
+              device: str = "auto") -> "CrgGenerator":
+        """Train what is not trained yet, below `output` or in `settings.checkpoints`; use what is, and say so.
 
-        ConfigError: trained models are of other classes. Stopped: a signal came; the same call goes on with training.
+        ConfigError: trained models are of other classes or settings. Stopped: a signal came; the same call goes on.
         """
         settings = settings or CrgSettings()
-        folder = settings.checkpoints or output / FOLDER
-        for number, name in enumerate(TASKS):
-            train_model(name, folder, dataset, bank, settings, f"model {number + 1} of {len(TASKS)}")
-        painter = Painter.load(folder, settings.sampler)
+        place = Place.of("crg", settings, KEYS, bank, output)
+        chosen = choose(device)
+        configs = {name: place.to_train(name, model_config(name, bank, settings, chosen)) for name in TASKS}
+        for number, (name, config) in enumerate(configs.items(), 1):
+            if config is not None:
+                place.begin(name)
+                train_model(name, config, place.folder / name, dataset, f"model {number} of {len(TASKS)}", chosen)
+        painter = Painter.load(place.folder, settings.sampler)
         for label in bank.labels:
             if label not in painter.classes:
-                raise ConfigError(f"{folder}: its models have not learnt class '{label}', got "
+                raise ConfigError(f"{place.folder}: its models have not learnt class '{label}', got "
                                   f"{', '.join(painter.classes)}. Give an experiment trained on these classes")
-        return cls(painter, window_px=painter.window_px)
+        return cls(painter, models=weights_hash(part[1] for part in painter.parts if part is not None),
+                   window_px=painter.window_px)
 
     def generate(self, request: Request) -> Generated:
         window = images.to_pixels(request.image)
@@ -76,28 +83,19 @@ class CrgGenerator:
         return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha))
 
 
-def train_model(name: str, folder: Path, dataset: Dataset, bank: DefectBank, settings: CrgSettings, which: str) -> None:
-    """Train a model to its end, unless that is done. A run that is there goes on with its own configuration."""
-    run, task_type = folder / name, TASKS[name]
-    if (run / "config.yaml").is_file():
-        config = configs.load(task_type.Config, run / "config.yaml")
-    else:
-        config = model_config(name, bank, settings)
-    paths = checkpoint.found(run)
-    if paths and paths[-1] == checkpoint.path_of(run, config.loop.steps):
-        return
-    device = choose("auto")
+def train_model(name: str, config: ModelConfig, run: Path, dataset: Dataset, which: str, device: torch.device) -> None:
+    """Train a model to its end, from the start or from where it was stopped."""
     print(f"{name} ({which}) learns in {run}", flush=True)
     seed_step(config.loop.seed, 0)
-    task = task_type(config, device, dataset=dataset if config.data.root is None else None, run=run)
+    task = TASKS[name](config, device, dataset=dataset if config.data.root is None else None, run=run)
     code = train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=sys.argv), device=device)
     if code:
         raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
 
 
-def model_config(name: str, bank: DefectBank, settings: CrgSettings) -> ModelConfig:
+def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: torch.device) -> ModelConfig:
     """The configuration of a model that is trained here."""
-    fast, context = choose("auto").type == "cuda", name == "crg-context"
+    fast, context = device.type == "cuda", name == "crg-context"
     patch = settings.patch_px or patch_px(bank)
     steps, turns = settings.steps, all(len(turns) == 8 for turns in bank.turns.values())
     shared = {

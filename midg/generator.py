@@ -1,21 +1,22 @@
 """`--method midg`: models 1 and 3, trained on the labelled set or at hand already, draw new defects."""
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
-from core import checkpoint
-from core import config as configs
 from core.augment import compose
 from core.augment.bank import Crop, DefectBank
 from core.augment.blending import two_level
+from core.augment.contacts import Joint, joins, usual_contacts
 from core.augment.copypaste import CopyPaste
-from core.augment.fitting import laid
+from core.augment.fitting import Fit, laid
 from core.augment.generator import Generated, Request
 from core.augment.settings import MidgSettings
+from core.augment.trained import Place, weights_hash
 from core.data import shapes
 from core.data.records import Dataset, Instance, Record
 from core.device import choose
@@ -29,6 +30,7 @@ from .data import boxed, grown
 from .infer import Painter
 from .networks import SIZE_STEP_PX
 from .outlines import deformed
+from .rims import trimmed
 from .settings import (
     DataConfig,
     DefectConfig,
@@ -42,7 +44,8 @@ from .settings import (
 )
 from .task import DefectTask, EdgeTask
 
-FOLDER = "models"                   # of the run's output, where models are trained that are not at hand
+# What the settings are called in a model's configuration.
+KEYS = {"steps": "loop.steps", "width": "network.width", "size_px": "data.size_px", "batch_size": "loop.batch_size"}
 TASKS = {"midg-edge": EdgeTask, "midg-defect": DefectTask}
 LEAST_WINDOW_PX, LARGEST_WINDOW_PX = 64, 128
 SIGMAS_PX = 1.0, 3.0                # least and most of Canny's Gaussian
@@ -53,6 +56,7 @@ COLOURFUL = 1.3                     # the strongest channel over the mean of the
 MIXED = 0.25                        # parts come in several colours where another one than the first has this share
 ALIKE, FEWEST_ALIKE = 0.12, 0.1     # distance of two tints; share of the training defects whose part has the same
 EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
+MOVES = 10                          # tries to make a shape join, each up to half a px farther away
 MARGIN_PX = 3, 3                    # of the masks round a shape: always the same, or the networks must guess the rim
 
 
@@ -66,25 +70,32 @@ class MidgGenerator:
     donors: CopyPaste
     name: str = "midg"
     copies: bool = False
+    models: str = ""
     window_px: int = LEAST_WINDOW_PX
+    joints: dict[str, Joint] = field(default_factory=dict)      # by class, how its real defects join what is there
 
     @classmethod
-    def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: MidgSettings | None = None,
-              ) -> "MidgGenerator":
-        """Train what is not trained yet, below `output` or in `settings.checkpoints`; use what is.
+    def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: MidgSettings | None = None, *,
+              device: str = "auto") -> "MidgGenerator":
+        """Train what is not trained yet, below `output` or in `settings.checkpoints`; use what is, and say so.
 
-        ConfigError: trained models are of other classes. Stopped: a signal came; the same call goes on with training.
+        ConfigError: trained models are of other classes or settings. Stopped: a signal came; the same call goes on.
         """
         settings = settings or MidgSettings()
-        folder = settings.checkpoints or output / FOLDER
-        for number, name in enumerate(TASKS):
-            train_model(name, folder, dataset, bank, settings, f"model {number + 1} of {len(TASKS)}")
-        painter = Painter.load(folder)
+        place = Place.of("midg", settings, KEYS, bank, output)
+        chosen = choose(device)
+        configs = {name: place.to_train(name, model_config(name, bank, settings, chosen)) for name in TASKS}
+        for number, (name, config) in enumerate(configs.items(), 1):
+            if config is not None:
+                place.begin(name)
+                train_model(name, config, place.folder / name, dataset, bank, f"model {number} of {len(TASKS)}", chosen)
+        painter = Painter.load(place.folder, device)
         for label in bank.labels:
             if label not in painter.classes:
-                raise ConfigError(f"{folder}: its models have not learnt class '{label}', got "
+                raise ConfigError(f"{place.folder}: its models have not learnt class '{label}', got "
                                   f"{', '.join(painter.classes)}. Give an experiment trained on these classes")
-        return cls(painter, CopyPaste(bank), window_px=painter.data.size_px)
+        return cls(painter, CopyPaste(bank), models=weights_hash(part[1] for part in painter.parts if part is not None),
+                   window_px=painter.data.size_px, joints=usual_contacts(bank.crops))
 
     def generate(self, request: Request) -> Generated:
         window = np.ascontiguousarray(request.image.numpy().transpose(1, 2, 0))
@@ -93,14 +104,35 @@ class MidgGenerator:
             shape = drawing = request.mask.numpy().astype(bool)
         else:
             fit = self.donors.choose(window, request.box, request.label, request.rng)
-            shape = deformed(donor_shape(fit, window.shape, request.box), request.rng)
+            shape = self._joined(window, fit, request)
         hole = self._hole(shape, request.rng)
         painted = self.painter.paint(request.image, hole, request.label, request.rng, drawing=drawing)
-        image, alpha = painted.image, torch.from_numpy(painted.alpha)
+        image = painted.image
+        alpha = torch.from_numpy(trimmed(window, image.numpy().transpose(1, 2, 0), painted.alpha))
         if two_level(window):                               # a scan in black and white has no grey but at its rims
             image, alpha = (image.mean(0, keepdim=True) > 0.5).float().expand(3, -1, -1), (alpha > 0).float()
         misfit = None if fit is None else fit.strangeness if self._is_familiar(window, request.label) else 1.0
         return Generated(image=image, alpha=alpha, misfit=misfit)
+
+    def _joined(self, window: np.ndarray, fit: Fit, request: Request) -> np.ndarray:
+        """bool [H, W]: the real defect's shape, deformed, and moved to where it joins what is there as its class does.
+
+        Where no try does, the first is taken: whether the painted one joins is for others to judge.
+        """
+        pixels, _, mask = laid(fit, window.shape)
+        laid_shape = mask > 0.5
+        if not laid_shape.any():
+            laid_shape = boxed([request.box], window.shape[:2], 0)
+        usual = self.joints.get(request.label)
+        if usual is None:
+            return deformed(laid_shape, request.rng)
+        colour, first = np.median(pixels[laid_shape], axis=0), None
+        for reach in range(MOVES):
+            shape = deformed(moved(laid_shape, request.rng.integers(-reach, reach + 1, 2) // 2), request.rng)
+            first = shape if first is None else first
+            if joins(window, np.where(shape[..., None], colour, window), shape, usual):
+                return shape
+        return first
 
     def _is_familiar(self, window: np.ndarray, label: str) -> bool:
         """Whether enough defects were learnt on parts of this colour: networks paint others in colours they know."""
@@ -115,36 +147,29 @@ class MidgGenerator:
         return boxed([compose.bounds(shape)], shape.shape, margin) if data.masks == "box" else grown(shape, margin)
 
 
-def donor_shape(fit, shape: tuple[int, ...], box) -> np.ndarray:
-    """bool [H, W]: the pixels that a real defect comes to lie on; its box where none is left."""
-    mask = laid(fit, shape)[2] > 0.5
-    return mask if mask.any() else boxed([box], shape[:2], 0)
+def moved(mask: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the mask moved by whole px (x, y); as it is, where that would take it out of the window."""
+    x, y = (int(step) for step in by)
+    result = cv2.warpAffine(mask.astype(np.uint8), np.float32([[1, 0, x], [0, 1, y]]), mask.shape[::-1],
+                            flags=cv2.INTER_NEAREST) > 0
+    return result if result.sum() == mask.sum() else mask
 
 
-def train_model(name: str, folder: Path, dataset: Dataset, bank: DefectBank, settings: MidgSettings, which: str,
-                ) -> None:
-    """Train a model to its end, unless that is done. A run that is there goes on with its own configuration."""
-    run, task_type = folder / name, TASKS[name]
-    if (run / "config.yaml").is_file():
-        config = configs.load(task_type.Config, run / "config.yaml")
-    else:
-        config = model_config(name, bank, settings)
-    paths = checkpoint.found(run)
-    if paths and paths[-1] == checkpoint.path_of(run, config.loop.steps):
-        return
-    device = choose("auto")
+def train_model(name: str, config: ModelConfig, run: Path, dataset: Dataset, bank: DefectBank, which: str,
+                device: torch.device) -> None:
+    """Train a model to its end, from the start or from where it was stopped."""
     print(f"{name} ({which}) learns from {len(bank.crops)} defects in {run}", flush=True)
     own = None if config.data.root or config.data.lists else learned_from(dataset, bank)
     seed_step(config.loop.seed, 0)
-    task = task_type(config, device, dataset=own, run=run)
+    task = TASKS[name](config, device, dataset=own, run=run)
     code = train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=sys.argv), device=device)
     if code:
         raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
 
 
-def model_config(name: str, bank: DefectBank, settings: MidgSettings) -> ModelConfig:
+def model_config(name: str, bank: DefectBank, settings: MidgSettings, device: torch.device) -> ModelConfig:
     """The configuration of a model that is trained here."""
-    fast = choose("auto").type == "cuda"
+    fast = device.type == "cuda"
     loop = LoopConfig(
         steps=settings.steps, batch_size=settings.batch_size, workers=2 if fast else 0,
         precision="bfloat16" if fast else "float32", save_every=max(1, settings.steps // SAVES),

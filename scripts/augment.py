@@ -19,13 +19,12 @@ with starting():
 # What an option's text means, and the options of each kind; some of them stand in a section of the configuration.
 KINDS = {
     "text": ("data", "output", "method", "format", "split", "unlabelled", "good", "backgrounds", "positions",
-             "shape", "checkpoints"),
+             "shape", "device"),
     "number": ("count", "seed", "workers"),
     "words": ("classes", "write"),
     "pair": ("per_image", "size_px"),
 }
-SECTIONS = {"positions": "placement", "shape": "placement", "per_image": "placement", "size_px": "placement",
-            "checkpoints": "midg"}
+SECTIONS = {"positions": "placement", "shape": "placement", "per_image": "placement", "size_px": "placement"}
 
 
 def parser() -> Parser:
@@ -48,7 +47,9 @@ def parser() -> Parser:
                       "them, for each defect")
     made.add_argument("--per-image", metavar="MIN,MAX", help="fewest and most defects in an image")
     made.add_argument("--size-px", metavar="MIN,MAX", help="least and most px of a defect's longer side")
-    made.add_argument("--checkpoints", metavar="DIR", help="midg: experiment whose models are used, or trained in it")
+    made.add_argument("--checkpoints", metavar="DIR", help="experiment whose models the method (midg, crg) uses, or "
+                      "trains in it")
+    made.add_argument("--device", help="where networks are trained, and midg's draw: auto, cpu, cuda, cuda:N or mps")
     made.add_argument("--write", metavar="A,B", help="further label formats beside COCO: yolo, voc, masks, midg")
     made.add_argument("--workers", help="processes; as many as there are cores where not given")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")
@@ -68,6 +69,9 @@ def main() -> int:
     if given.workers is None and given.config is None:
         overrides.append(f"workers={os.cpu_count() or 1}")
     config = configs.load(AugmentConfig, given.config, overrides + given.set)
+    if given.checkpoints is not None:
+        overrides.append(checkpoints_of(config.method, given.checkpoints))
+        config = configs.load(AugmentConfig, given.config, overrides + given.set)
     result = augment(config, overwrite=given.overwrite, command=shlex.join(["python", *sys.argv]))
     counts = result.counts
     for note in result.notes:
@@ -77,6 +81,16 @@ def main() -> int:
     if result.shortfall:
         print(result.shortfall)
     return 0 if counts["kept"] else 1
+
+
+def checkpoints_of(method: str, folder: str) -> tuple[str, str]:
+    """The override for --checkpoints, which belongs to the method. ConfigError: it has no models."""
+    methods.find(method)
+    if method not in AugmentConfig.model_fields:
+        having = " or ".join(name for name in methods.METHODS if name in AugmentConfig.model_fields)
+        raise ConfigError(f"--checkpoints: the method '{method}' has no models, got '{folder}'. Leave it out, or "
+                          f"choose --method {having}")
+    return f"{method}.checkpoints={json.dumps(folder)}", f"--checkpoints {folder}"
 
 
 def override(kind: str, option: str, value: str) -> str:

@@ -35,10 +35,11 @@ class CopyPaste:
     settings: CopyPasteSettings = field(default_factory=CopyPasteSettings)
     name: str = "copypaste"
     copies: bool = True
+    models: str = ""
     window_px: int = 128
 
     @classmethod
-    def build(cls, dataset, bank: DefectBank, output=None, settings=None) -> "CopyPaste":
+    def build(cls, dataset, bank: DefectBank, output=None, settings=None, *, device="auto") -> "CopyPaste":
         """Nothing to train: the bank is all there is to it."""
         return cls(bank)
 

@@ -54,14 +54,17 @@ class DefectGenerator(Protocol):
 
     name: str           # "copypaste", "midg", "crg": what --method calls it
     copies: bool        # true where copying a training defect is the method: the gate's near-copy rule is off then
+    models: str         # hash of the weights that it draws with (trained.weights_hash); "" for a method without any
     window_px: int      # side of the window that it wants round a box; a larger box gets itself and a margin
 
     @classmethod
-    def build(cls, dataset: Dataset, bank: "DefectBank", output: Path, settings: Any = None) -> "DefectGenerator":
+    def build(cls, dataset: Dataset, bank: "DefectBank", output: Path, settings: Any = None, *,
+              device: str = "auto") -> "DefectGenerator":
         """Get ready from the training records; what it trains, it keeps below the run's output folder.
 
-        settings  the configuration's section named as the method; None: not given. Started again after a kill, it goes
-        on with what it was training and ends with the same generator
+        settings  the configuration's section named as the method; None: not given
+        device    where its networks are trained
+        Started again after a kill, it goes on with what it was training and ends with the same generator.
         """
         ...
 

@@ -12,6 +12,7 @@ from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError
 from ..files import append, whole_lines, writing
 from .settings import FREE_KEYS, AugmentConfig, plain
+from .trained import FOLDER, forget
 
 try:
     import fcntl
@@ -35,22 +36,22 @@ class Output:
         """
         self.folder, self.data_hash = folder, data_hash
         self.settings = plain(config)
-        check_apart(folder, config)
-        before = _read_before(folder)
+        before = check_settings(folder, config, overwrite=overwrite)
         going_on = before is not None and not overwrite
-        if before is None:
-            _check_free(folder, overwrite)
-        elif not overwrite:
+        if going_on:
             _compare(folder, before, self.settings, data_hash)
-        earlier = before if going_on else {"write": (), "commands": ()}
+        earlier = before if going_on else {"write": (), "commands": (), "models": None}
         self.settings["write"] = sorted({*config.write, *earlier["write"]})     # every format keeps up with the images
         self.commands = list(dict.fromkeys([*earlier["commands"], command or FROM_PYTHON]))
+        self.models = earlier["models"]             # hash of those that drew what is here; None: not known yet
+        given = [section.checkpoints for section in (config.midg, config.crg) if section is not None]
+        self.own_models = all(place is None or place.resolve() != (folder / FOLDER).resolve() for place in given)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self.file = open(folder / MANIFEST, "ab", buffering=0)          # noqa: SIM115
         try:
             self._begin(forget=before is not None and overwrite)
-            self._check_count(config.count)
+            _check_count(folder, len(self.lines), config.count)
         except BaseException:
             self.close()
             raise
@@ -63,15 +64,22 @@ class Output:
             if forget:
                 self._forget()
             images.write_bytes(self.folder / CONFIG, config_yaml.write(self.settings).encode())
-            facts = {"data_hash": self.data_hash, "commands": self.commands}
-            images.write_bytes(self.folder / RUN, f"{json.dumps(facts, ensure_ascii=False, indent=1)}\n".encode())
+            self._write_facts()
             (self.folder / "images").mkdir(exist_ok=True)
         self.lines = self._whole_lines()
 
-    def _check_count(self, count: int) -> None:
-        if len(self.lines) > count:
-            raise ConfigError(f"{self.folder}: an earlier run has made {len(self.lines)} images, got count {count}. "
-                              f"Ask for as many, choose another output, or say --overwrite")
+    def _write_facts(self) -> None:
+        facts = {"data_hash": self.data_hash, "commands": self.commands, "models": self.models}
+        images.write_bytes(self.folder / RUN, f"{json.dumps(facts, ensure_ascii=False, indent=1)}\n".encode())
+
+    def note_models(self, models: str) -> None:
+        """Note the hash of the models that draw, "" for none. ConfigError: others drew the images that are here."""
+        if self.lines and self.models not in (None, models):
+            raise ConfigError(f"{self.folder}: its {len(self.lines)} images were drawn by other models, got hash "
+                              f"{models} for {self.models}. Give the same models to go on, choose another output, or "
+                              "say --overwrite")
+        self.models = models
+        self._write_facts()
 
     def add(self, line: dict) -> None:
         """Append one manifest line; it is on disk when this returns."""
@@ -109,7 +117,9 @@ class Output:
                 path.unlink()
 
     def _forget(self) -> None:
-        """Remove the images and label files that earlier runs wrote here; other files stay."""
+        """Remove the images, label files and models that earlier runs made here; other files stay."""
+        if self.own_models:
+            forget(self.folder / FOLDER)
         for path in [*self._noted(), WRITTEN]:
             (self.folder / path).unlink(missing_ok=True)
         for path in (self.folder / "images").glob("[0-9]" * 6 + ".png"):
@@ -129,6 +139,22 @@ def check_apart(folder: Path, config: AugmentConfig) -> None:
                               f"Choose a folder beside it")
 
 
+def check_settings(folder: Path, config: AugmentConfig, *, overwrite: bool) -> dict | None:
+    """What can be told of the output before the data are read: the earlier run in it; None: there is none.
+
+    OutputError: its place, or files in the way. ConfigError: the earlier run had other settings, or made more images.
+    """
+    check_apart(folder, config)
+    before = _read_before(folder)
+    if before is None:
+        _check_free(folder, overwrite)
+    elif not overwrite:
+        _compare(folder, before, plain(config), before["data_hash"])
+        path = folder / MANIFEST
+        _check_count(folder, path.read_bytes().count(b"\n") if path.is_file() else 0, config.count)
+    return before
+
+
 def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sources: dict) -> Dataset:
     """The made images as a Dataset: defects as run-length codes, `clean` the normal image each was drawn on."""
     records = []
@@ -143,6 +169,12 @@ def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sourc
                                      ignore=item.get("ignore", False)) for item in found),
             clean=Path(source.path) if not source.carried else None, group=source.group or source.name, split="train"))
     return Dataset(root=folder, format="coco", classes=classes, records=tuple(records))
+
+
+def _check_count(folder: Path, made: int, count: int) -> None:
+    if made > count:
+        raise ConfigError(f"{folder}: an earlier run has made {made} images, got count {count}. Ask for as many, "
+                          "choose another output, or say --overwrite")
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
@@ -185,11 +217,12 @@ def _read_line(line: bytes, number: int, path: Path) -> dict:
 
 
 def _read_before(folder: Path) -> dict | None:
-    """The settings of the run in a folder, with its `data_hash` and `commands`; None: there is none."""
+    """The settings of the run in a folder, with its `data_hash`, `commands` and `models`; None: there is none."""
     try:
         settings = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
         facts = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        return {**settings, "data_hash": facts["data_hash"], "commands": facts["commands"]}
+        return {**settings, "data_hash": facts["data_hash"], "commands": facts["commands"],
+                "models": facts.get("models")}
     except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError):
         return None
 
@@ -207,7 +240,7 @@ def _compare(folder: Path, before: dict, now: dict, data_hash: str) -> None:
 
 def _differences(before: dict, now: dict, prefix: str = "") -> list[tuple[str, object, object]]:
     found = []
-    for key in sorted({*before, *now} - {"data_hash", "commands"}):
+    for key in sorted({*before, *now} - {"data_hash", "commands", "models"}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{key}.")

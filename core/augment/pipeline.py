@@ -15,6 +15,7 @@ from ..data import formats, images, verify
 from ..data.hashing import Fingerprint
 from ..data.problems import KINDS, grouped
 from ..data.records import Dataset
+from ..device import choose
 from ..errors import ConfigError, DataError
 from ..progress import Progress
 from ..signals import StopRequest
@@ -25,7 +26,7 @@ from .bank import DefectBank
 from .drawings import read_drawings
 from .gate import Gate
 from .maker import Made, Maker, Source
-from .output import Output, check_apart, new_dataset
+from .output import Output, check_settings, new_dataset
 from .placement import Placement
 from .report import write_report
 from .settings import AugmentConfig, shaping
@@ -60,12 +61,14 @@ def augment(config: AugmentConfig, *, overwrite: bool = False, command: str | No
     command     the line that a person typed, for the report; None: the call came from Python
     Errors: DataError, ConfigError, OutputError, each naming what to do.
     """
-    check_apart(config.output, config)
+    check_settings(config.output, config, overwrite=overwrite)
+    check_given(config)
     dataset, prints = read_verified(config)
     learned = learn(config, dataset)
     output = Output(config.output, config, _data_hash(config, dataset, prints), overwrite=overwrite, command=command)
     try:
         maker = maker_of(config, learned)           # a generator that trains does it here, in a folder that is its own
+        output.note_models(maker.generator.models)
         timings = _make_all(maker, output, config)
         sources = {source.name: source for source in maker.sources}
         made = new_dataset(config.output, output.lines, dataset.classes, sources)
@@ -85,6 +88,16 @@ def augment(config: AugmentConfig, *, overwrite: bool = False, command: str | No
                           originals={record.name: record.image for record in dataset.records})
     return Result(dataset=made, report=report, counts=counts, notes=tuple(learned.notes),
                   shortfall=shortfall(output.lines))
+
+
+def check_given(config: AugmentConfig) -> None:
+    """What needs no look at the data. ConfigError: the method or the device. DataError: a file that is not there."""
+    methods.find(config.method)
+    choose(config.device)
+    for name in ("positions", "shape"):
+        path = getattr(config.placement, name)
+        if path is not None and not path.exists():
+            raise DataError(f"--{name}: no such file or folder, got '{path}'. Check the path")
 
 
 def read_verified(config: AugmentConfig) -> tuple[Dataset, dict[Path, Fingerprint]]:
@@ -139,7 +152,8 @@ def learn(config: AugmentConfig, dataset: Dataset) -> Learned:
 def maker_of(config: AugmentConfig, learned: Learned) -> Maker:
     """All that making needs, the generator ready: one that trains has trained when this returns."""
     method = methods.find(config.method)
-    generator = method.build(learned.dataset, learned.bank, config.output, getattr(config, config.method, None))
+    generator = method.build(learned.dataset, learned.bank, config.output, getattr(config, config.method, None),
+                             device=config.device)
     if generator.copies:
         learned.notes.append(
             f"The gate's near-copy rule is off: copying a training defect is what '{config.method}' does.")

@@ -50,7 +50,10 @@ class GateSettings(Section):
 
 
 class MidgSettings(Section):
-    """What `--method midg` trains where it finds no trained models."""
+    """What `--method midg` trains where it finds no trained models.
+
+    What differs from the default must suit models that are found.
+    """
     checkpoints: Path | None = Field(
         None, description="experiment with the models midg-edge and midg-defect, trained there if need be; null: below "
         "the output")
@@ -62,7 +65,10 @@ class MidgSettings(Section):
 
 
 class CrgSettings(Section):
-    """What `--method crg` trains where it finds no trained models, and which sampler it uses."""
+    """What `--method crg` trains where it finds no trained models, and which sampler it uses.
+
+    What differs from the default must suit models that are found.
+    """
     checkpoints: Path | None = Field(
         None, description="experiment with the models crg-context and crg-defect, trained there if need be; null: "
         "below the output")
@@ -95,10 +101,12 @@ class AugmentConfig(Section):
     crg: CrgSettings | None = Field(None, description="for the method crg; null: all as by default")
     write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
     workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
+    device: str = Field("auto", description="where networks are trained, and midg's draw: auto, cpu, cuda, cuda:N, mps")
 
 
 # What may differ when a run goes on: none of it changes an image. What these paths hold is known by its content.
-FREE_KEYS = ("count", "workers", "write", "output", "data", "good", "placement.positions", "placement.shape")
+FREE_KEYS = ("count", "workers", "device", "write", "output", "data", "good", "placement.positions", "placement.shape",
+             "midg.checkpoints", "crg.checkpoints")
 
 
 def plain(config: AugmentConfig) -> dict:
@@ -108,11 +116,12 @@ def plain(config: AugmentConfig) -> dict:
 
 def shaping(config: AugmentConfig) -> dict[str, object]:
     """The keys, such as "gate.retries", and plain values of all that shapes the images."""
-    return {key: value for key, value in _flat(plain(config)).items() if key not in FREE_KEYS}
+    return {key: value for key, value in flat(plain(config)).items() if key not in FREE_KEYS}
 
 
-def _flat(values: dict, prefix: str = "") -> dict[str, object]:
+def flat(values: dict, prefix: str = "") -> dict[str, object]:
+    """{"gate": {"retries": 1}} -> {"gate.retries": 1}."""
     found = {}
     for key, value in values.items():
-        found.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+        found.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return found

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core.augment import pipeline
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig
 from core.data import formats, images, shapes
@@ -116,6 +117,18 @@ def test_a_signal_finishes_the_image_and_says_how_to_go_on(made, data, tmp_path,
 def test_going_on_with_other_settings_is_refused_by_key(made, data):
     with pytest.raises(ConfigError, match=r"placement\.per_image: was \[1, 3\], is \[2, 2\]"):
         augment(AugmentConfig(data=data, output=made, count=12, placement={"per_image": (2, 2)}))
+
+
+def test_settings_and_given_files_are_looked_at_before_the_data(made, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "read_verified", lambda config: pytest.fail("the data were read"))
+    with pytest.raises(ConfigError, match="seed: was 0, is 1"):
+        augment(AugmentConfig(data=data, output=made, count=12, seed=1))
+    with pytest.raises(ConfigError, match="has made 12 images, got count 3"):
+        augment(AugmentConfig(data=data, output=made, count=3))
+    for name in ("shape", "positions"):
+        with pytest.raises(DataError, match=f"--{name}: no such file or folder, got '.*absent.png'"):
+            augment(AugmentConfig(data=data, output=tmp_path / "out", placement={name: tmp_path / "absent.png"}))
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_in_the_way_are_refused_and_never_lost(data, tmp_path):

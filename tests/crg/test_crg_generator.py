@@ -176,5 +176,5 @@ def test_the_patch_follows_the_sizes_of_the_defects(data):
     longest = max(max(crop.size_px) for crop in bank.crops)
     assert generator.patch_px(bank) in (32, 40)
     assert generator.patch_px(bank) >= longest * 0.9
-    config = generator.model_config("crg-defect", bank, CrgSettings())
+    config = generator.model_config("crg-defect", bank, CrgSettings(), torch.device("cpu"))
     assert json.loads(json.dumps(config.data.classes)) == list(bank.labels)

@@ -158,7 +158,7 @@ def test_an_unfinished_run_that_the_user_gives_is_finished_as_it_was_begun(made,
     shutil.copytree(made / "models", tmp_path / "models")
     run = tmp_path / "models" / "midg-defect"
     checkpoint.found(run)[-1].unlink()
-    augment(settings(data, tmp_path / "out", count=1, midg={"steps": 9, "checkpoints": tmp_path / "models"}))
+    augment(settings(data, tmp_path / "out", count=1, midg={"checkpoints": tmp_path / "models"}))
     assert checkpoint.found(run)[-1].name == "step-00000004.pt"
     assert (tmp_path / "out/images/000000.png").read_bytes() == (made / "images/000000.png").read_bytes()
 
