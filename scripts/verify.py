@@ -14,6 +14,7 @@ with starting():
     from core.data.problems import KINDS, LEVELS, grouped, shortened
     from core.data.summary import summarise
     from core.errors import DataError, OutputError
+    from core.files import writing
     from core.progress import Progress
     from core.verify_page import class_rows, verdict, write_page
 
@@ -91,8 +92,8 @@ def _check_outputs(given: argparse.Namespace) -> None:
             raise OutputError(f"{option}: a file of another kind, got {path}. Name it something{suffix}")
         if path.exists() and not given.overwrite:
             raise OutputError(f"{option}: a file is there already, got {path}. Choose another name, or --overwrite")
-        if not path.parent.is_dir():
-            raise OutputError(f"{option}: no such folder, got {path.parent}. Make it first")
+        with writing(path.parent):                      # now, not when all images have been read
+            path.parent.mkdir(parents=True, exist_ok=True)
 
 
 if __name__ == "__main__":
