@@ -1,6 +1,7 @@
 """How a defect joins what is round it: an open cuts a trace through, a short bridges two, a spur grows out of one."""
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +13,16 @@ MOST = 3                    # from here on it is "many"
 SHORTEST_PX = 2             # a contact, and a gap between two, are at least this long on the rim
 FEWEST_CROPS = 5            # real defects of a class needed to learn its rule
 USUAL = 0.85, 0.95          # share of them that must have one number, or one of two in a row, for a rule
+SHORTEST_PART, SLACK = 5, 0.9       # percentile of the real ones' share of the rim that touches; a little less will do
+
+
+class Joint(NamedTuple):
+    """How nearly all real defects of a class join what is round them: the fewest and most contacts, and the least
+    share of the rim that is in contact. One that only comes near a trace has a smaller share than one that grows out
+    of it."""
+    fewest: int
+    most: int
+    least_share: float = 0.0
 
 
 def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int = 2) -> int:
@@ -20,30 +31,43 @@ def contacts(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: in
     clean, made  uint8 or uint16 windows [H, W, 3]; mask bool [H, W], not empty; reach_px: how far out the rim lies.
     A rim pixel counts where the clean material is nearer to the defect's colour than to what the defect covers.
     """
+    return min(_runs(_touching(clean, made, mask, reach_px)), MOST)
+
+
+def share_of_rim(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int = 2) -> float:
+    """The share of the rim that is in contact, 0..1; see `contacts`."""
+    return float(_touching(clean, made, mask, reach_px).mean())
+
+
+def _touching(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: int) -> np.ndarray:
+    """bool along the rim: where it is in contact."""
     before, after = (np.median(image[mask], axis=0).astype(np.float32) for image in (clean, made))
     axis = after - before
     like = ((clean.astype(np.float32) - before) @ axis / max(float(axis @ axis), 1e-6)) > 0.5
     rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=reach_px)
     outlines, _ = cv2.findContours(rim, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=len)[:, 0]
-    return min(_runs(like[outline[:, 1], outline[:, 0]]), MOST)
+    return like[outline[:, 1], outline[:, 0]]
 
 
-def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, usual: tuple[int, int]) -> bool:
-    """Whether the defect has a usual number of contacts, seen at one of REACHES_PX: soft rims are wide."""
-    return any(usual[0] <= contacts(clean, made, mask, reach) <= usual[1] for reach in REACHES_PX)
+def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, usual: Joint) -> bool:
+    """Whether the defect has a usual number of contacts, seen at one of REACHES_PX: soft rims are wide; and whether
+    these are as long as they should be."""
+    return (any(usual.fewest <= contacts(clean, made, mask, reach) <= usual.most for reach in REACHES_PX)
+            and share_of_rim(clean, made, mask) >= usual.least_share)
 
 
-def usual_contacts(crops: Sequence[Crop]) -> dict[str, tuple[int, int]]:
-    """By class, the fewest and most contacts of nearly all its real defects; classes without a rule are left out.
+def usual_contacts(crops: Sequence[Crop]) -> dict[str, Joint]:
+    """By class, how nearly all its real defects join what is round them; classes without a rule are left out.
 
-    One number where that will do, else two in a row of which the lower is the more frequent.
+    One number of contacts where that will do, else two in a row of which the lower is the more frequent.
     """
-    found: dict[str, Counter] = {}
+    found: dict[str, list[np.ndarray]] = {}
     for crop in crops:
-        found.setdefault(crop.label, Counter())[contacts(crop.clean, crop.pixels, crop.mask)] += 1
-    rules = {label: _rule(counts) for label, counts in found.items()}
-    return {label: rule for label, rule in rules.items() if rule is not None}
+        found.setdefault(crop.label, []).append(_touching(crop.clean, crop.pixels, crop.mask, 2))
+    rules = {label: _rule(Counter(min(_runs(rim), MOST) for rim in rims)) for label, rims in found.items()}
+    return {label: Joint(*rule, SLACK * float(np.percentile([rim.mean() for rim in found[label]], SHORTEST_PART)))
+            for label, rule in rules.items() if rule is not None}
 
 
 def _rule(counts: Counter) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.augment.bank import DefectBank
-from core.augment.contacts import _rule, contacts, usual_contacts
+from core.augment.contacts import Joint, _rule, contacts, joins, share_of_rim, usual_contacts
 from core.augment.gate import Gate, scatter
 from core.augment.settings import GateSettings
 from core.data import formats
@@ -44,13 +44,23 @@ def test_contacts_of_the_board_defects(name, box, colour, number):
 
 def test_the_rule_is_learned_from_real_boards(shared_data):
     bank = DefectBank.build(formats.read(shared_data / "deeppcb"))
-    assert usual_contacts(bank.crops) == {
+    rules = usual_contacts(bank.crops)
+    assert {label: rule[:2] for label, rule in rules.items()} == {
         "open": (2, 2), "short": (2, 2), "mousebite": (1, 1), "spur": (1, 1), "copper": (0, 0), "pin-hole": (0, 0)}
+    assert min(rules[label].least_share for label in ("open", "short", "mousebite", "spur")) > 0.1
+    assert rules["copper"].least_share == rules["pin-hole"].least_share == 0
     gate = Gate(bank, GateSettings(contacts=True), near_copy_off=True)
     clean, made, mask = changed((30, 20, 34, 31), BRIGHT)
     assert gate.judge(clean, made, mask, "spur", (30, 22, 34, 31)).kept
     assert gate.judge(clean, made, mask, "short", (30, 22, 34, 31)).reason == "joined wrongly"
     assert gate.judge(clean, made, mask, "short", (30, 22, 34, 31), place_given=True).kept
+
+
+def test_what_only_comes_near_a_trace_does_not_join_it():
+    grown, near = (changed((30, top, 34, 31), BRIGHT) for top in (20, 24))
+    assert share_of_rim(*grown) > 0.25 > share_of_rim(*near) and contacts(*near, 3) == 1
+    assert joins(*grown, Joint(1, 1, 0.25)) and not joins(*near, Joint(1, 1, 0.25))
+    assert joins(*near, Joint(1, 1))            # the number alone does not tell
 
 
 @pytest.mark.parametrize(("counts", "rule"), [
