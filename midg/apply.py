@@ -6,13 +6,15 @@ import numpy as np
 import torch
 
 from core import config as configs
-from core.data.images import is_image, read_image, read_light, write_image
+from core.data.images import is_image, read_image, read_light, to_tensor, write_image
 from core.errors import DataError
+from core.experiment import tell
 from core.files import writing
 from core.progress import Progress
 
 from . import runs
 from .earlier import ROLE_OF_OPTION
+from .edges import canny, grey_of
 from .infer import Drawn, Painter, draw, weights
 from .legacy_lists import paired, read_list
 from .mask_files import read_marked
@@ -28,15 +30,20 @@ class AppliedToFiles:
               on: torch.device) -> dict[str, float]:
         """Write `output`/NAME.png, and beside a picture edges/NAME.png and labels/NAME.png, changed pixels in white.
 
-        Models of several classes draw each of them on every image, in a folder named as the class.
+        Models of several classes draw each of them on every image, in a folder named as the class. Model 2 takes an
+        image's own edges where none are given, as published.
         """
         samples = read_inputs(inputs)
         config = configs.load(cls.Config, run / "config.yaml", overrides)
         painter = painter_of(run, config, str(on))
+        if painter.edge is None and "edge" not in inputs:
+            tell(["note: no --edge: the images' own edges are drawn on. Give --edge for a defect of your own shape"])
         changed = []
         with Progress(len(samples) * len(painter.classes), "pictures") as progress:
             for number, sample in enumerate(samples):
                 planes = read_planes(sample)
+                if painter.edge is None and "edges" not in planes:
+                    planes["edges"] = own_edges(planes["picture"], painter.data.sigma)
                 for label in painter.classes:
                     folder = output / label if len(painter.classes) > 1 else output
                     drawn = draw(painter, **planes, label=label, seed=config.loop.seed + number)
@@ -48,7 +55,7 @@ class AppliedToFiles:
 
 
 def painter_of(run: Path, config: ModelConfig, device: str) -> Painter:
-    """The networks of one run at work; of model 1 it draws edges alone, of model 2 it needs them given."""
+    """The networks of one run at work; of model 1 it draws edges alone, of model 2 it draws none itself."""
     classes = runs.read_classes(run)
     edge = defect = None
     if isinstance(config, EdgeConfig):
@@ -91,6 +98,11 @@ def read_planes(sample: Mapping[str, Path]) -> dict[str, np.ndarray]:
             raise DataError(f"{sample[role]}: of another size than {sample['image']}, got {w}x{h} px for {width}x"
                             f"{height}. Make them equal")
     return planes
+
+
+def own_edges(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """float32 [H, W]: Canny's edges of the picture, 0 or 1."""
+    return canny(grey_of(to_tensor(picture)), sigma)[0].numpy().astype(np.float32)
 
 
 def write(drawn: Drawn, folder: Path, name: str, *, edges_alone: bool) -> None:

@@ -117,14 +117,14 @@ def further_notes(earlier: Earlier, model: type[ModelConfig]) -> list[str]:
 def test_inputs(path: Path, given: Mapping[str, Path], *, with_inpaint: bool) -> dict[str, Path]:
     """What test.py works on: options and, for those not given, the TEST lists of an earlier config.
 
-    An image from an option is its own background unless there is one from an option too: it is a normal one.
+    Images from an option come with nothing of these lists, which belong to other images.
     """
     inputs = dict(given)
-    if not is_earlier(path):
+    if "input" in given or not is_earlier(path):
         return inputs
     earlier = read_config(path)
     wanted = ["input", "mask"]
-    if with_inpaint and "input" not in given:
+    if with_inpaint:
         wanted.append("inpaint")
     if earlier.values.EDGE == 2:
         wanted.append("edge")

@@ -158,8 +158,8 @@ class Painter:
 
     def _edges(self, image: Tensor, outside: Tensor, mask: Tensor, noise: Tensor, number: Tensor | None) -> Tensor:
         if self.edge is None:
-            raise ConfigError("edges: this experiment has no model 1 to draw them, got midg-inpaint alone. Give a "
-                              "drawn shape or edges, or train midg-edge and midg-defect")
+            raise ConfigError("edges: no model 1 draws them here, got midg-inpaint alone. Give a drawn shape or edges, "
+                              "or train midg-edge and midg-defect")
         mask_channel = self.parts[0][0].mask_channel
         logits = self._run(self.edge, edge_input(grey_of(image), outside, mask, noise, mask_channel=mask_channel),
                            label=number)

@@ -124,8 +124,12 @@ def test_a_mistake_in_drawing_is_one_line(earlier_weights, fails, options, messa
     assert not Path(DIR, "results-edge").exists()
 
 
-def test_model_2_without_edges_says_so(earlier_weights, fails):
-    assert "Give a drawn shape or edges" in fails(*TEST, "--model", "2")
+def test_an_image_of_ones_own_is_not_paired_with_the_masks_of_other_images(earlier_weights, fails):
+    write_config(EDGE=2)
+    write_image(Path("i.png"), np.full((96, 96), 255, np.uint8))
+    for model in ("1", "3"):
+        said = fails(*TEST, "--model", model, "--input", "i.png")
+        assert "--mask: missing, got --input alone. Say where on them to draw" in said
 
 
 def test_lists_of_one_line_and_blanks_in_names_are_read(made_samples, works):

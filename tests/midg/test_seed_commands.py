@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from core import checkpoint
-from core.data.images import read_image, read_mask
+from core.data.images import read_image, read_mask, to_tensor
+from midg.edges import canny, grey_of
 from midg.legacy_weights import DEFECT_FILES, EDGE_FILES
 from midg.networks import EdgeGenerator
-from tests.midg.earlier_experiment import DEAD, DIR, TEST, TRAIN, config_text
+from tests.midg.earlier_experiment import DEAD, DIR, TEST, TRAIN, config_text, role
 
 # Its own samples, its own commands
 
@@ -154,6 +155,19 @@ def test_models_2_and_4_take_earlier_weights_too(earlier_weights, works, model):
     edges = ("--edge", "dataset/kinds/exposed_copper/mask2/test") if model == "2" else ()
     works(*TEST, "--model", model, *edges)
     assert len(list(Path(DIR).glob("results-*/*.png"))) == 2
+
+
+def test_model_2_takes_the_images_own_edges_where_none_are_given(earlier_weights, works):
+    _, said = works(*TEST, "--model", "2")
+    assert "no --edge: the images' own edges are drawn on" in said
+    for path in sorted(Path(DIR, "results-inpaint").glob("*.png")):
+        own = canny(grey_of(to_tensor(read_image(role("inpaint2", "test") / path.name))), 3)[0].numpy()
+        assert (read_mask(path.parent / "edges" / path.name) == own * 255).all()
+    images = role("exposed_copper", "test")         # of a defect: its edges are taken, though --inpaint lies below
+    works(*TEST, "--model", "2", "--input", images, "--mask", role("mask2", "test"), "--inpaint",
+          role("inpaint2", "test"), "--output", "again")
+    assert any((read_mask(path) != read_mask(Path(DIR, "results-inpaint", "edges", path.name))).any()
+               for path in Path("again", "edges").glob("*.png"))
 
 
 def test_without_a_config_the_published_values_are_taken(earlier_weights, works):
