@@ -1,11 +1,12 @@
 """Parts of scripts/bench.py: what short trainings of models 1 and 3 reach on made FPC that they have not seen.
 
-Model 1 draws in boxes, as published, and in masks of the defects' own shapes (4 px larger each). Beside it stand its
-published training for as many steps, and an ellipse in every box with the background's edges: what is known without any
-learning. Beside model 3, which paints in the boxes, stand copy-paste into them, and no defect at all.
+Model 1 draws in boxes, as published, and in masks of the defects' own shapes, MARGIN_PX larger each. Beside it stand
+the same network with the published update, losses and boxes, for as many steps and otherwise trained alike; and what is
+known without any learning, with the background's edges: an ellipse in every box, and the outline of every shape mask,
+shrunk. Beside model 3, which paints in the boxes, stand copy-paste into them, and no defect at all.
 """
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,9 +52,10 @@ from .windows import held_out_windows
 Row = tuple[str, str, str]              # what, the figure, beside what
 LEARNT, UNSEEN = 400, 80                # pictures of two seeds
 SIDE_PX, WIDTH = 128, 12                # no defect is shrunk in such a window
-INSET_PX = 5                            # of the ellipse from its mask; the best of 1 to 6
+MARGIN_PX = 4                           # of the masks round the defects
+INSET_PX = 5                            # of ellipses and outlines from their masks; the best of 1 to 6, and of 3 to 6
 CPU = torch.device("cpu")
-PUBLISHED = EdgeLossConfig(update="legacy", judged="raw", edges=0)
+PUBLISHED_LOSSES = EdgeLossConfig(update="legacy", judged="raw", edges=0)
 
 
 def rows(folder: Path, steps: int, defect_steps: int) -> Iterator[Row]:
@@ -61,14 +63,17 @@ def rows(folder: Path, steps: int, defect_steps: int) -> Iterator[Row]:
     learnt, unseen = (fpc(folder / name, seed, count) for name, seed, count in
                       (("learnt", 0, LEARNT), ("unseen", 1, UNSEEN)))
     for name, masks, loss, network in (
-            ("as published", "box", PUBLISHED, EdgeNetworkConfig(width=WIDTH, line_threshold=None)),
+            ("with the published losses and boxes", "box", PUBLISHED_LOSSES,
+             EdgeNetworkConfig(width=WIDTH, line_threshold=None)),
             ("corrected", "mixed", EdgeLossConfig(), EdgeNetworkConfig(width=WIDTH))):
         config = EdgeConfig(data=data(learnt, masks), loss=loss, network=network, **shared(steps))
         minutes = trained(EdgeTask, config, folder / name / "midg-edge")
         for given in ("box", "shape"):
             yield edge_row(f"model 1 {name}, {given}", edges_of(folder / name, unseen, config, given),
                            f"{steps} steps, {minutes}")
-    yield edge_row("an ellipse in the box, and the background's edges", ellipses(unseen), "")
+    for name, masks, area in (("an ellipse in the box", "box", ellipse),
+                              (f"the shape mask shrunk by {INSET_PX} px", "shape", shrunk)):
+        yield edge_row(f"{name}, and the background's edges", unlearnt(unseen, masks, area), "no learning")
     config = DefectConfig(data=data(learnt), network=DefectNetworkConfig(width=WIDTH), **shared(defect_steps))
     minutes = trained(DefectTask, config, folder / "corrected" / "midg-defect")
     yield from defect_rows(folder / "corrected", learnt, unseen, config, minutes, defect_steps)
@@ -125,10 +130,11 @@ def edge_row(name: str, figures: dict[str, float], beside: str) -> Row:
             f"exactly there {exact}; reach 0.60 and 0.60. {beside}")
 
 
-def ellipses(unseen: Path) -> dict[str, float]:
+def unlearnt(unseen: Path, masks: str, area: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+    """Figures of the outlines of areas that are made of the masks alone."""
     counts = NO_COUNTS
-    for maps in unseen_maps(unseen, "box"):
-        areas = torch.stack([torch.from_numpy(ellipse(mask[0].numpy())) for mask in maps.mask])[:, None]
+    for maps in unseen_maps(unseen, masks):
+        areas = torch.stack([torch.from_numpy(area(mask[0].numpy())) for mask in maps.mask])[:, None]
         drawn = torch.maximum(canny(areas, 1.0).float(), maps.background_edges)
         counts = added(counts, drawn, maps, 0.5)
     return edge_figures(counts)
@@ -142,6 +148,12 @@ def ellipse(mask: np.ndarray) -> np.ndarray:
         axes = [max(side - 2 * INSET_PX, 2.0) for side in (width, height)]
         cv2.ellipse(area, ((x + width / 2 - 0.5, y + height / 2 - 0.5), tuple(axes), 0.0), 1, -1)
     return area.astype(np.float64)
+
+
+def shrunk(mask: np.ndarray) -> np.ndarray:
+    """float64 [H, W]: 1 where a mask lies further inside than INSET_PX; Canny's edges of that run just outside it."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * INSET_PX + 1,) * 2)
+    return cv2.erode(mask.astype(np.uint8), disc, borderValue=1).astype(np.float64)
 
 
 @torch.no_grad()
@@ -194,7 +206,7 @@ class Judged:
 def copied(copies: CopyPaste, background: Tensor, mask: Tensor, number: int) -> Tensor:
     """The background with a copied defect in each part of the mask, without its margin: float32 [3, H, W]."""
     picture = background.clone()
-    margin = sum(data(Path()).margin_px) // 2
+    margin = MARGIN_PX
     label = next(iter(copies.bank.brightness))
     count, _, boxes, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8))
     for part, (x, y, width, height) in enumerate(boxes[1:count, :4].tolist()):
