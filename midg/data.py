@@ -19,7 +19,7 @@ from core.errors import DataError
 from core.progress import Progress
 
 from .edges import canny, grey_of
-from .inpaint import Fill, filler, inpaint
+from .inpaint import Fill, filler, inpaint, model_hash
 from .legacy_lists import paired, read_list
 from .mask_files import WHITE_FROM, read_marked
 from .settings import DataConfig, ListsConfig
@@ -70,7 +70,7 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
     if config.lists is not None:
         return read_lists(config)
     if config.root is None:
-        raise DataError("data.root: no data, got nothing. Give the folder of a labelled set: --set data.root=DIR")
+        raise DataError(f"data.root: no data, got nothing. {where_to_get_data(run)}")
     dataset = formats.read(config.root, config.format)
     if all(record.split is not None for record in dataset.records):
         return dataset
@@ -83,6 +83,13 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
         path.parent.mkdir(parents=True, exist_ok=True)
         splits.save(path, divided)
     return splits.apply(dataset, divided)
+
+
+def where_to_get_data(run: Path | None) -> str:
+    own = "Give the folder of a labelled set: --set data.root=DIR"
+    if run is None or any((run.parent / name).is_file() for name in ("config.yml", "config.yaml")):
+        return own
+    return f"{own}; or --config FILE; or copy a published experiment's config.yml into {run.parent}, which has none"
 
 
 def keep_split(dataset: Dataset, config: DataConfig, run: Path) -> None:
@@ -185,8 +192,11 @@ def without_defects(record: Record, image: np.ndarray, fill: Fill, config: DataC
     if hole.all():
         raise DataError(f"{record.image}: its defects cover the whole picture, got nothing to fill it from. Take it "
                         "out, or give its defect-free twin")
-    said = hashlib.sha256(config.engine.encode() + image.tobytes() + np.packbits(hole).tobytes()).hexdigest()[:12]
-    path = None if run is None else run / "inpainted" / f"{record.image.stem}-{said}.png"
+    path = None
+    if run is not None:
+        made_of = config.engine.encode() + model_hash(config.engine, config.engine_model) + image.tobytes()
+        said = hashlib.sha256(made_of + np.packbits(hole).tobytes()).hexdigest()[:12]
+        path = run / "inpainted" / f"{record.image.stem}-{said}.png"
     if path is not None and path.is_file():
         return images.read_image(path)
     filled = inpaint(image, hole, fill)

@@ -1,12 +1,14 @@
 """Takes defects out of pictures by their masks: the contract of `iopaint run`, with a choice of engines."""
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from core import device as devices
+from core.data.hashing import sha256
 from core.data.images import is_image, read_image, write_image
 from core.errors import ConfigError, DataError, OutputError, did_you_mean
 from core.files import writing
@@ -80,6 +82,19 @@ def filler(engine: str = DEFAULT_ENGINE, model: str | Path | None = None, device
         path = lama.model_file(model)
         return lambda image, hole: next(lama.through_iopaint([(image, hole)], path, chosen.type))
     return lama.fill_with(lama.load(lama.model_file(model), chosen), chosen)
+
+
+def model_hash(engine: str, model: str | Path | None = None) -> bytes:
+    """The SHA-256 of the file that an engine's network is in; nothing for an engine without one."""
+    if engine not in ("lama", "iopaint"):
+        return b""
+    path = lama.model_file(model)
+    return _hash_of(path, path.stat().st_mtime_ns).encode()
+
+
+@cache
+def _hash_of(path: Path, changed_ns: int) -> str:
+    return sha256(path)
 
 
 def inpaint(image: np.ndarray, hole: np.ndarray, fill: Fill) -> np.ndarray:

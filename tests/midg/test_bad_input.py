@@ -124,6 +124,13 @@ def test_a_mistake_in_drawing_is_one_line(earlier_weights, fails, options, messa
     assert not Path(DIR, "results-edge").exists()
 
 
+def test_an_experiment_without_its_config_says_where_it_goes(made_samples, fails):
+    Path(DIR, "config.yml").unlink()
+    said = fails(*TRAIN, "--model", "1")
+    assert "data.root: no data, got nothing. Give the folder of a labelled set: --set data.root=DIR; or" in said
+    assert f"copy a published experiment's config.yml into {DIR}, which has none" in said
+
+
 def test_an_image_of_ones_own_is_not_paired_with_the_masks_of_other_images(earlier_weights, fails):
     write_config(EDGE=2)
     write_image(Path("i.png"), np.full((96, 96), 255, np.uint8))

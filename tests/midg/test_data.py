@@ -23,6 +23,7 @@ from midg.data import (
     read_dataset,
     read_scenes,
     region_of,
+    without_defects,
 )
 from midg.edges import grey_of
 from midg.maps import to_maps
@@ -166,6 +167,19 @@ def test_where_there_is_no_twin_the_defect_is_taken_out_once_and_kept(dataset, t
     assert (changed[:3] != changed[3:6]).any()
     scenes_of(bare, config, run=tmp_path / "dry", keep=False)
     assert not (tmp_path / "dry").exists()
+
+
+def test_another_model_of_the_engine_takes_defects_out_anew(dataset, tmp_path):
+    record, model = replace(dataset.records[0], clean=None), tmp_path / "big-lama.pt"
+    config, image = made.data(dataset.root, engine="lama", engine_model=model), images.read_image(record.image)
+    filled = []
+    for level in (10, 10, 200):
+        model.write_bytes(bytes([level]))
+        filled.append(without_defects(record, image, lambda part, hole, level=level: np.full_like(part, level), config,
+                                      tmp_path, True))
+    assert (filled[0] == filled[1]).all()
+    assert (filled[0] != filled[2]).any()
+    assert len(list((tmp_path / "inpainted").iterdir())) == 2
 
 
 def test_the_split_is_kept_with_the_run(root, tmp_path):
