@@ -1,6 +1,6 @@
 """One process at a time in a run's folder, as long as it lives; a killed one leaves no lock behind."""
+import os
 from pathlib import Path
-from typing import BinaryIO
 
 from .errors import OutputError
 from .files import writing
@@ -11,7 +11,7 @@ except ImportError:             # Windows
     fcntl = None
 
 NAME = ".lock"                  # empty, and stays
-_held: dict[Path, BinaryIO] = {}
+_held: dict[Path, int] = {}              # folder -> handle
 
 
 def lock(folder: Path) -> None:
@@ -24,18 +24,18 @@ def lock(folder: Path) -> None:
     if fcntl is None or place in _held:
         return
     with writing(folder / NAME):
-        file = open(folder / NAME, "ab")        # noqa: SIM115
+        handle = os.open(folder / NAME, os.O_CREAT | os.O_WRONLY, 0o666)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            file.close()
+            os.close(handle)
             raise OutputError(f"{folder}: another training is writing here. Wait for it, or choose another "
                               "folder") from None
-    _held[place] = file
+    _held[place] = handle
 
 
 def unlock(folder: Path) -> None:
     """Let others in again."""
-    file = _held.pop(folder.resolve(), None)
-    if file is not None:
-        file.close()
+    handle = _held.pop(folder.resolve(), None)
+    if handle is not None:
+        os.close(handle)
