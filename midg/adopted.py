@@ -1,4 +1,5 @@
 """An experiment of the earlier MIDG code taken over: runs are made of the weights in its folder, and written back."""
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ PAIRS = {               # of a model: prefix of its modules, section of its netw
     DefectConfig: [("", "network", DEFECT_FILES)],
     JointConfig: [("edge_", "edge_network", EDGE_FILES), ("defect_", "network", DEFECT_FILES)],
 }
-CONFIG = "config.yml"
+CONFIG, NOTES = "config.yml", "config-notes.txt"
 WITHOUT_CONFIG = {"SIGMA": 3, "INPUT_SIZE": 224, "MAX_ITERS": 10_000, "BATCH_SIZE": 2}      # the shipped experiment's
 
 
@@ -38,13 +39,15 @@ class EarlierExperiments:
 
     @classmethod
     def earlier_config(cls, path: Path) -> tuple[dict, Sequence[str]] | None:
-        return config_values(path, cls.Config, trained_widths(path.parent, cls.Config))
+        found = config_values(path, cls.Config, trained_widths(path.parent, cls.Config))
+        return found and (found[0], untold(path.parent, found[1]))
 
     @classmethod
     def adopt(cls, folder: Path) -> Sequence[str]:
-        """Model 3 needs model 1's weights, so both are made runs of."""
+        """Model 3 needs model 1's weights, so both are made runs of. What the config's keys mean here is told once."""
         wanted = [EdgeConfig, DefectConfig] if cls.Config is DefectConfig else [cls.Config]
-        return [note for model in wanted for note in make_run(folder, model)]
+        made = [note for model in wanted for note in make_run(folder, model)]
+        return [*made, *first_notes(folder, cls.Config)]
 
     @classmethod
     def inputs(cls, folder: Path, given: Mapping[str, Path]) -> dict[str, Path]:
@@ -54,6 +57,36 @@ class EarlierExperiments:
             beside = "results" if cls.Config is DefectConfig else f"results-{NAMES[cls.Config].removeprefix('midg-')}"
             inputs["output"] = folder / beside
         return inputs
+
+
+def first_notes(folder: Path, model: type[ModelConfig]) -> list[str]:
+    """The notes on the experiment's config.yml that were not told yet; from now on they are in its folder."""
+    path = folder / CONFIG
+    found = config_values(path, model, trained_widths(folder, model)) if path.is_file() else None
+    told = told_notes(folder)
+    fresh = [note for note in (found[1] if found else ()) if short(note, folder) not in told]
+    if fresh:
+        lines = [*told, *(short(note, folder) for note in fresh)]
+        write_bytes(folder / NOTES, "".join(f"{line}\n" for line in lines).encode())
+    return fresh
+
+
+def untold(folder: Path, notes: Sequence[str]) -> list[str]:
+    """The notes without those that are in the folder, which become one line."""
+    told = told_notes(folder)
+    fresh = [note for note in notes if short(note, folder) not in told]
+    known = len(notes) - len(fresh)
+    return fresh + ([f"{folder / CONFIG}: {known} notes on it are in {folder / NOTES}"] if known else [])
+
+
+def told_notes(folder: Path) -> list[str]:
+    path = folder / NOTES
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def short(note: str, folder: Path) -> str:
+    """A note as it is kept: it is the same one from whatever folder the command is started."""
+    return note.removeprefix(f"{folder}{os.sep}")
 
 
 def trained_widths(folder: Path, model: type[ModelConfig]) -> dict[str, int]:

@@ -4,6 +4,8 @@
 
 The keys themselves are those of midg/legacy.py; midg/adopted.py makes runs of the trained weights.
 """
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,8 +35,13 @@ def config_values(path: Path, model: type[ModelConfig], widths: Mapping[str, int
     lists, notes = training_lists(earlier)
     values = {**shared_values(earlier.values, lists), **losses(earlier.values, model),
               **networks(model, widths or {})}
-    notes = [*earlier.notes, *further_notes(earlier, model), *notes]
-    return values, notes
+    return values, sorted([*earlier.notes, *further_notes(earlier, model), *notes], key=line_of)
+
+
+def line_of(note: str) -> int:
+    """The line of the file that a note is about; those about none come last."""
+    found = re.search(r":(\d+): ", note)
+    return int(found[1]) if found else sys.maxsize
 
 
 def shared_values(earlier: EarlierConfig, lists: dict | None) -> dict:

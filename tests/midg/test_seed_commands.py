@@ -12,7 +12,7 @@ from core.data.images import read_image, read_mask, to_tensor
 from midg.edges import canny, grey_of
 from midg.legacy_weights import DEFECT_FILES, EDGE_FILES
 from midg.networks import EdgeGenerator
-from tests.midg.earlier_experiment import DEAD, DIR, TEST, TRAIN, config_text, role
+from tests.midg.earlier_experiment import DEAD, DIR, TEST, TRAIN, config_text, role, write_config
 
 # Its own samples, its own commands
 
@@ -41,16 +41,17 @@ class TestPublished:
 
     def test_model_3_needs_model_1(self, inside_samples, fails):
         message = fails(*TRAIN, "--model", "3")
+        for key in DEAD:
+            assert message.count(f": {key} ") == 1, f"{key} must be named once\n{message}"
         assert f"\n{DIR}/midg-edge: no trained midg-edge here" in message
         assert "Train it first: python train.py --model midg-edge --checkpoints" in message
         assert not Path(DIR, "midg-defect").exists()
 
     def test_training(self, inside_samples, works):
         _, said = works(*TRAIN, "--model", "1")
-        lines = said.splitlines()
-        for key in DEAD:
-            assert sum(f": {key} " in line for line in lines) == 1, f"{key} must be named once\n{said}"
-        assert "read from dataset/kinds/exposed_copper/mask2/train/train.flist" in said
+        assert f"notes on it are in {DIR}/config-notes.txt" in said, "the command before has told them"
+        lines = Path(DIR, "config-notes.txt").read_text().splitlines()
+        assert any("read from dataset/kinds/exposed_copper/mask2/train/train.flist" in line for line in lines)
         assert not any(": LR " in line or ": SIGMA " in line for line in lines)
         config = Path(DIR, "midg-edge", "config.yaml").read_text()
         for line in ("learning_rate: 0.0001", "discriminator_factor: 0.1", "size_px: 224", "feature_matching: 10.0",
@@ -104,6 +105,22 @@ class TestPublished:
         below, defect, given = (read_image(folder / name)[here].astype(int) for folder in
                                 (kind / "inpaint2/test", kind / "exposed_copper/test", Path("given")))
         assert abs(given - below).mean() < abs(given - defect).mean()
+
+
+def test_notes_on_the_config_are_told_once_in_the_order_of_its_lines(made_samples, works):
+    def notes(said):
+        return [line for line in said.splitlines() if "config.yml" in line]
+    _, first = works(*TRAIN, "--model", "1")
+    _, again = works(*TRAIN, "--model", "1", "--set", "loop.steps=3")
+    told = Path(DIR, "config-notes.txt").read_text().splitlines()
+    numbers = [int(line.split(":")[1]) for line in told if line.startswith("config.yml:")]
+    assert len(numbers) >= len(DEAD)
+    assert numbers == sorted(numbers)
+    assert [f"{DIR}/{line}" for line in told if line.startswith("config.yml:")] == [
+        line for line in notes(first) if line.startswith(f"{DIR}/config.yml:") and line.split(":")[1].isdigit()]
+    assert notes(again) == [f"{DIR}/config.yml: {len(told)} notes on it are in {DIR}/config-notes.txt"]
+    write_config(SOMETHING=3)
+    assert ": SOMETHING is not read" in "".join(notes(works(*TRAIN, "--model", "1", "--set", "loop.steps=3")[1]))
 
 
 # Trained weights of the earlier code
