@@ -21,14 +21,17 @@ from core.schedules import cosine
 from core.seeding import rng
 from core.synthetic.write import Recipe, make_set
 
-from .data import cut
+from .data import cut, grown
+from .rim_figures import FIGURES, rim_figures
 
 SIDE_PX = 64
-STEPS, BATCH, RATE = 1000, 16, 2e-3
+STEPS, BATCH, RATE = 600, 16, 2e-3
+CLASSIFIER_STEPS, CLASSIFIER_BATCH, CLASSIFIER_RATE = 5, 64, 3e-3      # small ones, for each of the segmenter's
+OWN_PX = 5                      # a change this near to a label is its defect's; the others in a window are taken back
 HELD_OUT = 5                    # every fifth picture is kept from the judges, to judge them by
 
 
-def boards(learnt: int = 60, known: int = 600, count: int = 80, steps: int = 800) -> Iterator[tuple[str, str, str]]:
+def boards(learnt: int = 60, known: int = 600, count: int = 80, steps: int = 1600) -> Iterator[tuple[str, str, str]]:
     """Rows of scripts/bench.py, on made circuit boards: `learnt` and `known` images that the generator and the judges
     learn from, `count` to be judged."""
     with tempfile.TemporaryDirectory() as name:
@@ -69,7 +72,7 @@ class Crops:
 
 @dataclass(frozen=True)
 class Judges:
-    """A classifier and a segmenter of windows; both see the window's defect-free twin too."""
+    """A classifier and a segmenter of windows with one defect; both see the window's defect-free twin too."""
     classes: tuple[str, ...]
     classifier: nn.Module
     segmenter: nn.Module
@@ -78,20 +81,23 @@ class Judges:
         """What they find in a set whose records have twins, 0..1: "class" is the share of defects whose label the
         classifier names, "class/NAME" that of one class, "iou" the median IoU of the label with the segmenter's."""
         crops = crops_of(dataset, self.classes, wanted)
-        right = answers(self.classifier, pair(crops)).argmax(1) == crops.label
+        right = self.names(crops) == crops.label
         seen = answers(self.segmenter, pair(crops))[:, 0] > 0
         overlap = (seen & crops.mask).sum((1, 2)) / (seen | crops.mask).sum((1, 2)).clamp(min=1)
         by_class = {f"class/{label}": float(right[crops.label == number].float().mean())
                     for number, label in enumerate(self.classes) if (crops.label == number).any()}
         return {"class": float(right.float().mean()), "iou": float(overlap.median()), **by_class}
 
+    def names(self, crops: Crops) -> Tensor:
+        """int64 [N]: the classes that the classifier sees."""
+        return answers(self.classifier, table(crops)).argmax(1)
+
 
 def trained_judges(real: Dataset, steps: int = STEPS) -> Judges:
     """Judges that have learnt from four fifths of a set's defective images; `held_out` tells the others."""
     known = crops_of(real, real.classes, lambda number: not held_out(number))
     torch.manual_seed(0)
-    classifier = trained(Classifier(len(real.classes)), known,
-                         lambda network, crops: F.cross_entropy(network(pair(crops)), crops.label), steps)
+    classifier = Classifier(len(real.classes)).learn(table(known), known.label, CLASSIFIER_STEPS * steps)
     return Judges(real.classes, classifier, trained(Segmenter(), known, mask_loss, steps))
 
 
@@ -100,15 +106,29 @@ def held_out(number: int) -> bool:
     return number % HELD_OUT == 0
 
 
-class Classifier(nn.Sequential):
-    """What `pair` makes of windows [N, 9, S, S] -> class scores [N, K]."""
+class Classifier(nn.Module):
+    """float32 [N, FIGURES] of `rim_figures` -> class scores [N, K]: what tells an open from a bite, and a spur from a
+    short or an island, is where its rim meets which material, which a few hundred pictures do not teach a network."""
 
-    def __init__(self, classes: int, width: int = 16):
-        layers, inner = [], 9
-        for outer in (width, 2 * width, 4 * width, 4 * width):
-            layers += [*block(inner, outer), nn.MaxPool2d(2)]
-            inner = outer
-        super().__init__(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(inner * (SIDE_PX // 16) ** 2, classes))
+    def __init__(self, classes: int, width: int = 48):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(FIGURES))
+        self.register_buffer("spread", torch.ones(FIGURES))
+        self.layers = nn.Sequential(nn.Linear(FIGURES, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, width),
+                                    nn.ReLU(), nn.Linear(width, classes))
+
+    def forward(self, figures: Tensor) -> Tensor:
+        return self.layers((figures - self.mean) / self.spread)
+
+    def learn(self, figures: Tensor, label: Tensor, steps: int) -> "Classifier":
+        self.mean, self.spread = figures.mean(0), figures.std(0) + 1e-3
+        optimizer, draw = optim.AdamW(self.parameters(), lr=CLASSIFIER_RATE, weight_decay=0.05), rng(1)
+        for _ in range(steps):
+            chosen = torch.from_numpy(draw.integers(0, len(label), CLASSIFIER_BATCH))
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(self(figures[chosen]), label[chosen]).backward()
+            optimizer.step()
+        return self.eval()
 
 
 class Segmenter(nn.Sequential):
@@ -122,6 +142,12 @@ class Segmenter(nn.Sequential):
 def block(inner: int, outer: int, dilation: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inner, outer, 3, padding=dilation, dilation=dilation, bias=False), nn.BatchNorm2d(outer),
             nn.ReLU(inplace=True)]
+
+
+def table(crops: Crops) -> Tensor:
+    """float32 [N, FIGURES]: what the classifier knows of each window."""
+    planes = (tensor.permute(0, 2, 3, 1).numpy() for tensor in (crops.clean, crops.image))
+    return torch.from_numpy(np.stack([rim_figures(clean, image) for clean, image in zip(*planes)]))
 
 
 def pair(crops: Crops) -> Tensor:
@@ -163,19 +189,18 @@ def turned(crops: Crops, turn: int) -> Crops:
 
 
 def crops_of(dataset: Dataset, classes: Sequence[str], wanted=lambda number: True) -> Crops:
-    """A window round each defect of the records whose number is wanted; its mask is that of all defects in it."""
+    """A window round each defect of the records whose number is wanted, without the other defects in it."""
     found = []
     for number, record in enumerate(dataset.defective):
         if not wanted(number):
             continue
         image, clean = images.read_image(record.image), images.read_image(record.clean)
-        mask = np.zeros(image.shape[:2], bool)
         for item in record.instances:
-            mask |= shapes.instance_mask(item, record.size)
-        for item in record.instances:
+            mask = shapes.instance_mask(item, record.size)
+            alone = np.where(grown(mask, OWN_PX)[..., None], image, clean)
             x, y = (round((item.box[axis] + item.box[axis + 2] - SIDE_PX) / 2) for axis in (0, 1))
             window = (x, y, x + SIDE_PX, y + SIDE_PX)
-            found.append((images.to_tensor(cut(image, window, 1)), images.to_tensor(cut(clean, window, 1)),
+            found.append((images.to_tensor(cut(alone, window, 1)), images.to_tensor(cut(clean, window, 1)),
                           torch.from_numpy(cut(mask, window, 1, mask=True)), classes.index(item.label)))
     image, clean, mask, label = zip(*found)
     return Crops(torch.stack(image), torch.stack(clean), torch.stack(mask), torch.tensor(label))

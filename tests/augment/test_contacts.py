@@ -58,8 +58,10 @@ def test_the_rule_is_learned_from_real_boards(shared_data):
 
 def test_what_only_comes_near_a_trace_does_not_join_it():
     grown, near = (changed((30, top, 34, 31), BRIGHT) for top in (20, 24))
-    assert share_of_rim(*grown) > 0.25 > share_of_rim(*near) and contacts(*near, 3) == 1
-    assert joins(*grown, Joint(1, 1, 0.25)) and not joins(*near, Joint(1, 1, 0.25))
+    assert share_of_rim(*grown) > 0.25 > share_of_rim(*near)
+    assert contacts(*near, 3) == 1
+    assert joins(*grown, Joint(1, 1, 0.25))
+    assert not joins(*near, Joint(1, 1, 0.25))
     assert joins(*near, Joint(1, 1))            # the number alone does not tell
 
 

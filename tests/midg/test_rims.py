@@ -21,7 +21,8 @@ def test_alpha_is_the_half_of_the_contrast_with_a_rim():
         left = trimmed(clean, made, alpha)
         body = left > 0.74
         assert (body & disc).sum() / (body | disc).sum() > 0.9
-        assert (left <= alpha).all() and 0 < left[~body].max() < 0.7
+        assert (left <= alpha).all()
+        assert 0 < left[~body].max() < 0.7
         assert not left[cv2.dilate(disc.astype(np.uint8), np.ones((11, 11), np.uint8)) == 0].any()
 
 
