@@ -90,7 +90,9 @@ class Place:
         changed = {key: setting for setting, key in self.keys.items()
                    if getattr(self.settings, setting) != getattr(defaults, setting)}
         compared = [key for key in wanted if key not in UNCOMPARED] if self.own else list(changed)
-        names = {key: f"{self.method}.{setting}" for setting, key in self.keys.items()}
+        other = [key for setting, key in self.keys.items() if getattr(self.settings, setting) != wanted[key]]
+        names = {key: f"{self.method}.{setting}{f' ({key})' if key in other else ''}"
+                 for setting, key in self.keys.items()}
         lines = [f"  {names.get(key, key)}: was {found.get(key)!r}, is {wanted[key]!r}" for key in compared
                  if found.get(key) != wanted[key]]
         if lines:

@@ -164,6 +164,17 @@ def test_a_class_that_was_not_learnt_is_named(made, data, painter, tmp_path):
         CrgGenerator.build(dataset, DefectBank.build(dataset), tmp_path, CrgSettings(**TINY, checkpoints=run))
 
 
+def test_settings_against_the_models_that_are_given_are_refused_and_those_used_are_named(made, data, tmp_path, capsys):
+    dataset = formats.read(data)
+    bank = DefectBank.build(dataset)
+    given = {"checkpoints": made / "models"}
+    built = CrgGenerator.build(dataset, bank, tmp_path, CrgSettings(**given))
+    assert "crg-defect: used as it is in" in capsys.readouterr().out
+    assert len(built.models) == 16
+    with pytest.raises(ConfigError, match=r"crg-context: .*\n  crg.patch_px \(network.size_px\): was 32, is 48"):
+        CrgGenerator.build(dataset, bank, tmp_path, CrgSettings(**given, patch_px=24))
+
+
 def test_without_defect_free_images_it_says_what_is_needed(tmp_path):
     data = write_coco(tmp_path / "set", good=0)
     dataset = formats.read(data)
