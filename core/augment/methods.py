@@ -7,7 +7,8 @@ from ..errors import ConfigError, did_you_mean
 METHODS = {
     "copypaste": ("core.augment.copypaste:CopyPaste", "a real defect, turned, scaled, colour-matched and blended in"),
     "midg": ("midg.generator:MidgGenerator", "edges, then a defect, drawn by two networks that it trains itself"),
-    "crg": ("crg.generator:CrgGenerator", "painted by two diffusion models that it trains itself; slow without a GPU, new"),
+    "crg": ("crg.generator:CrgGenerator",
+            "painted by two diffusion models that it trains itself; slow without a GPU, new"),
 }
 
 
