@@ -24,6 +24,7 @@ def main() -> int:
     parser = experiment.parser(__doc__, EPILOG)
     for name, text in experiment.INPUTS.items():
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
+    parser.add_argument("--class", dest="label", metavar="NAME", help="with --input: draw this class alone, not each")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: RUN/test/step-N)")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
     given = parser.parse_args()
@@ -40,14 +41,15 @@ def main() -> int:
     best = checkpoint.best_path(run)                # of models that watch their evaluations
     path = best if best.is_file() else paths[-1]
     inputs = experiment.inputs(task_type, folder, given)
+    overrides = [*given.set, *experiment.one_class(task_type, inputs, given.label)]
     usual = inputs.pop("output", run / "test" / path.stem)
     output = experiment.free(given.output or usual, given.overwrite)
 
     device = choose(given.device)
     if inputs:
-        values = {"checkpoint": str(path), **task_type.apply(run, inputs, output, given.set, device)}
+        values = {"checkpoint": str(path), **task_type.apply(run, inputs, output, overrides, device)}
     else:
-        values = evaluated(task_type, path, given.set, output, device)
+        values = evaluated(task_type, path, overrides, output, device)
     output.mkdir(parents=True, exist_ok=True)       # an evaluation without pictures leaves no folder
     with whole_file(output / ("applied.json" if inputs else "metrics.json")) as file:
         file.write(json.dumps(values, indent=2).encode() + b"\n")

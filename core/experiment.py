@@ -1,6 +1,7 @@
 """An experiment's folder: which config a model takes from it, where the model's run lies, how the model is built."""
 import argparse
 import inspect
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,16 @@ def inputs(task_type: type, folder: Path, given: argparse.Namespace) -> dict[str
         raise ConfigError(f"--{next(iter(chosen))}: not for model '{given.model}', which can only be evaluated. Leave "
                           "it out")
     return task_type.inputs(folder, chosen) if hasattr(task_type, "inputs") else chosen
+
+
+def one_class(task_type: type, inputs: dict[str, Path], label: str | None) -> list[tuple[str, str]]:
+    """What --class means for the config; the model's class names the key, as `class_key`. Raises ConfigError."""
+    if label is None:
+        return []
+    if not inputs or not hasattr(task_type, "class_key"):
+        raise ConfigError(f"--class: only for a model that draws defects on images, got '{label}' "
+                          f"{'for another one' if inputs else 'without --input'}. Leave it out")
+    return [(f"{task_type.class_key}={json.dumps([label])}", f"--class {label}")]
 
 
 def free(output: Path, overwrite: bool) -> Path:

@@ -24,27 +24,31 @@ from .settings import DefectConfig, EdgeConfig, JointConfig, ModelConfig
 class AppliedToFiles:
     """`apply` of core.task.Applied, for tasks with a `Config` of midg/settings.py."""
     Config: type[ModelConfig]
+    class_key = "data.classes"      # what --class sets
 
     @classmethod
     def apply(cls, run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
               on: torch.device) -> dict[str, float]:
         """Write `output`/NAME.png, and beside a picture edges/NAME.png and labels/NAME.png, changed pixels in white.
 
-        Models of several classes draw each of them on every image, in a folder named as the class. Model 2 takes an
-        image's own edges where none are given, as published.
+        Models of several classes draw each of them, or those that data.classes names, in a folder named as it. Model 2
+        takes an image's own edges where none are given, as published.
         """
         samples = read_inputs(inputs)
         config = configs.load(cls.Config, run / "config.yaml", overrides)
         painter = painter_of(run, config, str(on))
         if painter.edge is None and "edge" not in inputs:
             tell(["note: no --edge: the images' own edges are drawn on. Give --edge for a defect of your own shape"])
+        labels = config.data.classes or painter.classes
+        for label in labels:
+            painter.number_of(label)                # there is such a class
         changed = []
-        with Progress(len(samples) * len(painter.classes), "pictures") as progress:
+        with Progress(len(samples) * len(labels), "pictures") as progress:
             for number, sample in enumerate(samples):
                 planes = read_planes(sample)
                 if painter.edge is None and "edges" not in planes:
                     planes["edges"] = own_edges(planes["picture"], painter.data.sigma)
-                for label in painter.classes:
+                for label in labels:
                     folder = output / label if len(painter.classes) > 1 else output
                     drawn = draw(painter, **planes, label=label, seed=config.loop.seed + number)
                     write(drawn, folder, sample["image"].stem, edges_alone=painter.defect is None)

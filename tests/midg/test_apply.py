@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from core.data.images import encode_png, read_image, read_mask, write_bytes, write_image
+from core.errors import ConfigError
+from core.experiment import one_class
 from midg import apply
 from midg.task import DefectTask
 from tests.midg.painters import untrained
@@ -50,6 +52,18 @@ def test_every_class_is_drawn_on_every_image_in_its_own_folder(files):
             assert not changed[~mask].any()
     pit, crack = (read_image(files / "out" / label / "deep.png") for label in ("pit", "crack"))
     assert (pit != crack).any()
+
+
+def test_one_class_may_be_chosen(files):
+    paths = {"input": files / "in", "mask": files / "mask"}
+    with pytest.raises(ConfigError, match="--class: only for a model that draws .*, got 'pit' without --input"):
+        one_class(DefectTask, {}, "pit")
+    assert one_class(DefectTask, paths, None) == []
+    assert DefectTask.apply(files / "run", paths, files / "out", one_class(DefectTask, paths, "pit"), CPU)[
+        "pictures"] == 2
+    assert [path.name for path in (files / "out").iterdir()] == ["pit"]
+    with pytest.raises(ConfigError, match="class: not learnt, got 'pitt'. Did you mean 'pit'?"):
+        DefectTask.apply(files / "run", paths, files / "out", one_class(DefectTask, paths, "pitt"), CPU)
 
 
 def test_equal_seeds_draw_the_same(files):
