@@ -198,7 +198,8 @@ def crops_of(dataset: Dataset, classes: Sequence[str], wanted=lambda number: Tru
         for item in record.instances:
             mask = shapes.instance_mask(item, record.size)
             alone = np.where(grown(mask, OWN_PX)[..., None], image, clean)
-            x, y = (round((item.box[axis] + item.box[axis + 2] - SIDE_PX) / 2) for axis in (0, 1))
+            x, y = (min(max(round((item.box[axis] + item.box[axis + 2] - SIDE_PX) / 2), 0),
+                        max(record.size[axis] - SIDE_PX, 0)) for axis in (0, 1))        # a mirrored defect would be two
             window = (x, y, x + SIDE_PX, y + SIDE_PX)
             found.append((images.to_tensor(cut(alone, window, 1)), images.to_tensor(cut(clean, window, 1)),
                           torch.from_numpy(cut(mask, window, 1, mask=True)), classes.index(item.label)))

@@ -1,6 +1,7 @@
 """Judges learn what tells classes apart and where a defect lies, and do not approve of wrong labels."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,23 @@ def test_wrong_names_and_loose_labels_are_seen(plates, trained):
         return shapes.mask_instance(mask, item.label)
     assert trained.figures(changed(plates, swapped))["class"] < 0.5
     assert trained.figures(changed(plates, loose))["iou"] < 0.25
+
+
+def test_a_window_holds_its_own_defect_alone_and_stays_in_the_picture(plates):
+    record = next(record for record in plates.records if record.instances)
+    clean = images.read_image(record.clean)
+    item, image = record.instances[0], clean.copy()
+    box = (2, 3, 8, 9)                          # at the corner: mirrored, it would be seen four times
+    image[3:9, 2:8] = image[40:44, 40:44] = 255 - clean[:1, :1]
+    path = record.image.parent / "corner.png"
+    images.write_image(path, image)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[3:9, 2:8] = True
+    corner = replace(record, image=path, instances=(shapes.mask_instance(mask, item.label),))
+    crops = judges.crops_of(replace(plates, records=(corner,)), plates.classes)
+    assert corner.instances[0].box == box
+    assert torch.equal((crops.image != crops.clean).any(1), crops.mask)
+    assert crops.mask.sum() == mask.sum()
 
 
 def changed(dataset: Dataset, change) -> Dataset:
