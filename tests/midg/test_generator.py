@@ -1,5 +1,6 @@
 """`--method midg` on a tiny set: trains by itself, reuses what is trained, goes on after kills, follows drawings."""
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -44,6 +45,7 @@ def data(tmp_path_factory) -> Path:
 def made(data, tmp_path_factory) -> Path:
     """Six images by networks that have learnt next to nothing: the gate would keep none of them."""
     folder = tmp_path_factory.mktemp("made by midg") / "out"
+    torch.set_num_threads(1)
     augment(settings(data, folder))
     return folder
 
@@ -87,7 +89,7 @@ def test_image_i_depends_on_neither_count_nor_workers_and_models_are_reused(made
         assert (output / "images" / name).read_bytes() == (made / "images" / name).read_bytes()
 
 
-def test_stopped_and_killed_while_training_it_goes_on_to_the_same_bytes(made, data, tmp_path):
+def test_stopped_and_killed_while_training_it_goes_on_to_the_same_bytes(made, data, tmp_path, one_thread):
     output = tmp_path / "out"
     (tmp_path / "config.yaml").write_text(json.dumps(
         settings(data, output).model_dump(mode="json", exclude_defaults=True)))
@@ -107,7 +109,7 @@ def test_stopped_and_killed_while_training_it_goes_on_to_the_same_bytes(made, da
 def signalled(config: Path, path: Path, signum: int) -> tuple[str, str, int]:
     """Run the command until a file is there, and send a signal: stdout, stderr and exit code."""
     child = subprocess.Popen([sys.executable, str(SCRIPT), "--config", str(config)], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+                             stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     until = time.monotonic() + 60
     while not path.exists() and child.poll() is None and time.monotonic() < until:
         time.sleep(0.002)
