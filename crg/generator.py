@@ -1,5 +1,4 @@
 """`--method crg`: models 5 and 6, trained on the labelled set or at hand already, paint new defects."""
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from core.augment.trained import Place, weights_hash
 from core.data import images
 from core.data.records import Dataset
 from core.device import choose
-from core.errors import ConfigError, Stopped
-from core.loop import train
-from core.runlog import open_run
-from core.seeding import seed_step
 from core.task import LoopConfig
 
 from .infer import Painter
@@ -32,7 +27,7 @@ from .settings import (
     OptimizerConfig,
     SheetConfig,
 )
-from .task import ContextTask, DefectTask
+from .task import ContextTask, DefectTask, DiffusionTask
 
 # What the settings are called in a model's configuration.
 KEYS = {"steps": "loop.steps", "width": "network.width", "patch_px": "network.size_px",
@@ -63,16 +58,14 @@ class CrgGenerator:
         settings = settings or CrgSettings()
         place = Place.of("crg", settings, KEYS, bank, output)
         chosen = choose(device)
-        configs = {name: place.to_train(name, model_config(name, bank, settings, chosen)) for name in TASKS}
-        for number, (name, config) in enumerate(configs.items(), 1):
-            if config is not None:
-                place.begin(name)
-                train_model(name, config, place.folder / name, dataset, f"model {number} of {len(TASKS)}", chosen)
+        wanted = {name: model_config(name, bank, settings, chosen) for name in TASKS}
+
+        def task_of(name: str, config: ModelConfig, run: Path) -> DiffusionTask:
+            return TASKS[name](config, chosen, dataset=dataset if config.data.root is None else None, run=run)
+
+        place.train(wanted, task_of, chosen)
         painter = Painter.load(place.folder, settings.sampler)
-        for label in bank.labels:
-            if label not in painter.classes:
-                raise ConfigError(f"{place.folder}: its models have not learnt class '{label}', got "
-                                  f"{', '.join(painter.classes)}. Give an experiment trained on these classes")
+        place.check_classes(painter.classes, bank.labels)
         return cls(painter, models=weights_hash(part[1] for part in painter.parts if part is not None),
                    window_px=painter.window_px)
 
@@ -81,16 +74,6 @@ class CrgGenerator:
         shape = None if request.mask is None else request.mask.numpy().astype(bool)
         made, alpha = self.painter.paint(window, request.box, request.label, request.rng, shape)
         return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha))
-
-
-def train_model(name: str, config: ModelConfig, run: Path, dataset: Dataset, which: str, device: torch.device) -> None:
-    """Train a model to its end, from the start or from where it was stopped."""
-    print(f"{name} ({which}) learns in {run}", flush=True)
-    seed_step(config.loop.seed, 0)
-    task = TASKS[name](config, device, dataset=dataset if config.data.root is None else None, run=run)
-    code = train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=sys.argv), device=device)
-    if code:
-        raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
 
 
 def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: torch.device) -> ModelConfig:

@@ -1,4 +1,5 @@
 """CRG's two models as tasks of the loop: diffusion models of defect-free images and of defect patches."""
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .settings import ContextConfig, DefectConfig, ModelConfig
 PURPOSES = {ContextConfig: "context", DefectConfig: "defect"}
 
 
-class DiffusionTask:
+class DiffusionTask(ABC):
     """What both have in common: one network, its average, one optimiser, timesteps and noise drawn for each sample."""
     Config: type[ModelConfig]
     classes: tuple[str, ...] = ()
@@ -49,9 +50,9 @@ class DiffusionTask:
                 run.mkdir(parents=True, exist_ok=True)
             write_bytes(run / "classes.txt", "".join(f"{name}\n" for name in self.classes).encode())
 
+    @abstractmethod
     def read_data(self, dataset: Dataset) -> None:
         """Set `train_data` and `held_out`."""
-        raise NotImplementedError
 
     def losses(self, name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Squared error of the noise, and the bound for the variance: means over samples."""

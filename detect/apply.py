@@ -13,7 +13,7 @@ import torch
 from core import checkpoint
 from core import config as configs
 from core.data import formats
-from core.data.images import is_image, read_image, write_bytes
+from core.data.images import image_places, read_image, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance, crop_to_rle
 from core.errors import CheckpointError, ConfigError, DataError
@@ -105,18 +105,6 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
                                    "the results of the others"]))
     counts = Counter(row[1] for row in rows)
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
-
-
-def image_places(path: Path) -> dict[str, Path]:
-    """Name of a result -> image file: of a folder and those below it, or a single image."""
-    files = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{path}: no image there, got none in the folder. Give a folder of images, or an image")
-    plain = {file: (file.relative_to(path) if path.is_dir() else Path(file.name)) for file in files}
-    count = Counter(place.with_suffix("").as_posix() for place in plain.values())
-    return {place.with_suffix("").as_posix() if count[place.with_suffix("").as_posix()] == 1
-            else f"{place.with_suffix('').as_posix()}_{place.suffix[1:].lower()}": file
-            for file, place in plain.items()}
 
 
 def _norm(config: DetectConfig) -> str:

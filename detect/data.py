@@ -39,11 +39,6 @@ def open_data(config: DataConfig, kept: Path | None = None) -> tuple[LabelledSet
     return splits.apply(dataset, found), found
 
 
-def records_of(dataset: LabelledSet, split: str) -> tuple[Record, ...]:
-    """The records of one split whose labels are known."""
-    return tuple(record for record in dataset.records if record.split == split and record.verified)
-
-
 class Windows(Dataset):
     """Training samples; sample (index, draw) depends on the seed and the draw alone.
 

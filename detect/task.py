@@ -23,7 +23,7 @@ from core.visualise import grid, overlay, shown, white_point
 
 from . import networks
 from .apply import CLASSES, apply
-from .data import Windows, open_data, records_of
+from .data import Windows, open_data
 from .fullimage import Frame, inspect
 from .history import read_threshold, write_history
 from .models import build
@@ -44,9 +44,9 @@ class DetectTask:
         self.run = run
         dataset, found = open_data(config.data, None if run is None else run / SPLITS)
         self.classes = dataset.classes
-        self.train_data = Windows(records_of(dataset, "train"), self.classes, config.data, config.augment,
+        self.train_data = Windows(dataset.of_split("train"), self.classes, config.data, config.augment,
                                   config.loop.seed)
-        self.held_out = records_of(dataset, config.data.evaluate_on)
+        self.held_out = dataset.of_split(config.data.evaluate_on)
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more parts")

@@ -1,5 +1,4 @@
 """`--method midg`: models 1 and 3, trained on the labelled set or at hand already, draw new defects."""
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,10 +19,6 @@ from core.augment.trained import Place, weights_hash
 from core.data import shapes
 from core.data.records import Dataset, Instance, Record
 from core.device import choose
-from core.errors import ConfigError, Stopped
-from core.loop import train
-from core.runlog import open_run
-from core.seeding import seed_step
 from core.task import LoopConfig
 
 from .data import boxed, grown
@@ -42,7 +37,7 @@ from .settings import (
     OptimizerConfig,
     SheetConfig,
 )
-from .task import DefectTask, EdgeTask
+from .task import DefectTask, EdgeTask, MidgTask
 
 # What the settings are called in a model's configuration.
 KEYS = {"steps": "loop.steps", "width": "network.width", "size_px": "data.size_px", "batch_size": "loop.batch_size"}
@@ -84,16 +79,15 @@ class MidgGenerator:
         settings = settings or MidgSettings()
         place = Place.of("midg", settings, KEYS, bank, output)
         chosen = choose(device)
-        configs = {name: place.to_train(name, model_config(name, bank, settings, chosen)) for name in TASKS}
-        for number, (name, config) in enumerate(configs.items(), 1):
-            if config is not None:
-                place.begin(name)
-                train_model(name, config, place.folder / name, dataset, bank, f"model {number} of {len(TASKS)}", chosen)
+        wanted = {name: model_config(name, bank, settings, chosen) for name in TASKS}
+
+        def task_of(name: str, config: ModelConfig, run: Path) -> MidgTask:
+            own = None if config.data.root or config.data.lists else learned_from(dataset, bank)
+            return TASKS[name](config, chosen, dataset=own, run=run)
+
+        place.train(wanted, task_of, chosen)
         painter = Painter.load(place.folder, device)
-        for label in bank.labels:
-            if label not in painter.classes:
-                raise ConfigError(f"{place.folder}: its models have not learnt class '{label}', got "
-                                  f"{', '.join(painter.classes)}. Give an experiment trained on these classes")
+        place.check_classes(painter.classes, bank.labels)
         return cls(painter, CopyPaste(bank), models=weights_hash(part[1] for part in painter.parts if part is not None),
                    window_px=painter.data.size_px, joints=usual_contacts(bank.crops))
 
@@ -153,18 +147,6 @@ def moved(mask: np.ndarray, by: np.ndarray) -> np.ndarray:
     result = cv2.warpAffine(mask.astype(np.uint8), np.float32([[1, 0, x], [0, 1, y]]), mask.shape[::-1],
                             flags=cv2.INTER_NEAREST) > 0
     return result if result.sum() == mask.sum() else mask
-
-
-def train_model(name: str, config: ModelConfig, run: Path, dataset: Dataset, bank: DefectBank, which: str,
-                device: torch.device) -> None:
-    """Train a model to its end, from the start or from where it was stopped."""
-    print(f"{name} ({which}) learns from {len(bank.crops)} defects in {run}", flush=True)
-    own = None if config.data.root or config.data.lists else learned_from(dataset, bank)
-    seed_step(config.loop.seed, 0)
-    task = TASKS[name](config, device, dataset=own, run=run)
-    code = train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=sys.argv), device=device)
-    if code:
-        raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
 
 
 def model_config(name: str, bank: DefectBank, settings: MidgSettings, device: torch.device) -> ModelConfig:

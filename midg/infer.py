@@ -3,8 +3,6 @@
     painter = Painter.load(Path("checkpoints/fpc"))
     drawn = draw(painter, picture, mask, "exposed_copper", seed=0)     uint8 [H, W, 3], bool [H, W]
 """
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from torch.nn.utils import parametrize
 from core.augment import compose
 from core.augment.labels import tight_mask
 from core.data import images, shapes
-from core.device import choose
+from core.device import choose, one_thread
 from core.errors import ConfigError, DataError, did_you_mean
 from core.seeding import rng
 
@@ -252,19 +250,6 @@ def without_norms(network: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return network
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Within, sums are taken in the same order however many cores there are: equal seeds, equal bytes."""
-    before = torch.get_num_threads()
-    if before != 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if before != 1:
-            torch.set_num_threads(before)
 
 
 def _window(plane: Tensor, frame: compose.Box, size: tuple[int, int]) -> Tensor:

@@ -1,6 +1,5 @@
 """A trained segmenter on image files: index masks, overlays, and every found part as COCO and as a row of a table."""
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from core import checkpoint
 from core import config as configs
 from core.data import formats
 from core.data.bands import BlockRows, IndexPng, WholeRows, open_rows
-from core.data.images import encode_png, is_image, write_bytes
+from core.data.images import encode_png, image_places, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance
 from core.errors import CheckpointError, ConfigError, DataError
@@ -150,30 +149,6 @@ def in_bands(segmenter: Segmenter, image: Rows, again: Rows, mask: Path, picture
     pixels, labels = (np.concatenate(bands) for bands in zip(*thin))
     write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
     return parts.finished()
-
-
-def image_places(path: Path) -> dict[str, Path]:
-    """Name of a result -> image file: of a folder and those below it, a single image, or a text file of paths.
-
-    Two files that differ in their suffix alone keep it in their names.
-    """
-    if path.is_dir():
-        files, base = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)), path
-    elif path.is_file() and not is_image(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        files, base = [path.parent / line.strip() for line in lines if line.strip()], None
-    else:
-        files, base = [path], None
-    if not files:
-        raise DataError(f"{path}: no image there, got {'an empty list' if path.is_file() else 'none in the folder'}. "
-                        "Give a folder of images, an image, or a text file of paths")
-    plain = [(file.relative_to(base) if base else Path(file.name)).with_suffix("").as_posix() for file in files]
-    count = Counter(plain)
-    names = [name if count[name] == 1 else f"{name}{file.suffix}" for name, file in zip(plain, files)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path}: two images of one name, got '{twice}' twice. Rename one, or give their folder")
-    return dict(zip(names, files))
 
 
 def found_on(path: Path, name: str, labels: np.ndarray, classes: tuple[str, ...]) -> Record:

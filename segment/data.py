@@ -67,11 +67,6 @@ def check_leaks(dataset: LabelledSet, prints: Mapping[Path, Fingerprint]) -> Non
                         "data.duplicates=keep")
 
 
-def records_of(dataset: LabelledSet, split: str) -> tuple[Record, ...]:
-    """The records of one split whose labels are known."""
-    return tuple(record for record in dataset.records if record.split == split and record.verified)
-
-
 def read_labelled(record: Record, classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [H, W, 3] and labels uint8 [H, W]: 0, 1 + the class's place, or IGNORE. DataError: the sizes differ."""
     pixels, labels = read_image(record.image), index_mask(record, classes)

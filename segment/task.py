@@ -17,7 +17,7 @@ from core.task import Phase
 
 from . import models
 from .apply import CLASSES, apply
-from .data import Crops, open_data, records_of
+from .data import Crops, open_data
 from .evaluate import evaluate
 from .history import write_history
 from .legacy import config_values
@@ -39,9 +39,9 @@ class SegmentTask:
             data = data.model_copy(update={"splits": kept})
         dataset, found = open_data(data)
         self.classes = dataset.classes
-        self.train_data = Crops(records_of(dataset, "train"), self.classes, config.data, config.augment,
+        self.train_data = Crops(dataset.of_split("train"), self.classes, config.data, config.augment,
                                 config.loop.seed)
-        self.held_out = records_of(dataset, config.data.evaluate_on)
+        self.held_out = dataset.of_split(config.data.evaluate_on)
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more objects")

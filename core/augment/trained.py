@@ -2,19 +2,25 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 from pydantic import BaseModel
 
 from .. import checkpoint
 from .. import config as configs
 from ..data import images
-from ..errors import ConfigError
+from ..errors import ConfigError, Stopped
 from ..files import writing
+from ..loop import train
+from ..runlog import open_run
+from ..seeding import seed_step
+from ..task import Task
 from .bank import DefectBank
 from .settings import flat
 
@@ -51,6 +57,35 @@ class Place:
     def of(cls, method: str, settings: BaseModel, keys: Mapping[str, str], bank: DefectBank, output: Path) -> "Place":
         return cls(folder=settings.checkpoints or output / FOLDER, method=method, settings=settings, keys=keys,
                    learned=defects_hash(bank), own=settings.checkpoints is None)
+
+    def train(self, wanted: Mapping[str, Config], task_of: Callable[[str, Config, Path], Task],
+              device: torch.device) -> None:
+        """Train the models that are not trained yet, in this order; those that are, are used, which is said.
+
+        wanted      by name, the configuration that a model is trained with where there is none
+        task_of     (name, configuration, run) -> what is trained
+        ConfigError: see `to_train`. Stopped: a signal came; the same call goes on.
+        """
+        configs = {name: self.to_train(name, config) for name, config in wanted.items()}
+        for number, (name, config) in enumerate(configs.items(), 1):
+            if config is None:
+                continue
+            run = self.folder / name
+            self.begin(name)
+            print(f"{name} (model {number} of {len(configs)}) learns in {run}", flush=True)
+            seed_step(config.loop.seed, 0)
+            task = task_of(name, config, run)
+            log = open_run(run, config.model_dump(mode="json"), command=sys.argv)
+            code = train(task, config.loop, log, device=device)
+            if code:
+                raise Stopped(f"stopped while {name} was learning; the same command goes on", code - 128)
+
+    def check_classes(self, learnt: Iterable[str], wanted: Iterable[str]) -> None:
+        """ConfigError names a class that is to be made and that the models have not learnt."""
+        for label in wanted:
+            if label not in learnt:
+                raise ConfigError(f"{self.folder}: its models have not learnt class '{label}', got "
+                                  f"{', '.join(learnt)}. Give an experiment trained on these classes")
 
     def to_train(self, name: str, wanted: Config) -> Config | None:
         """The configuration to train a model with; None: it is there, and is used as it is, which is said.

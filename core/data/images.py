@@ -1,6 +1,7 @@
 """Image files in and out: bit depth, orientation, colour and transparency are decided here, once."""
 import io
 import os
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +31,30 @@ _UPRIGHT = {
 def is_image(path: Path) -> bool:
     """Whether the file's name is an image's; hidden files are not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def image_places(path: Path) -> dict[str, Path]:
+    """Name of a result -> image file: of a folder and those below it, a single image, or a text file of paths.
+
+    Two files that differ in their suffix alone keep it in their names.
+    """
+    if path.is_dir():
+        files, base = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)), path
+    elif path.is_file() and not is_image(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        files, base = [path.parent / line.strip() for line in lines if line.strip()], None
+    else:
+        files, base = [path], None
+    if not files:
+        raise DataError(f"{path}: no image there, got {'an empty list' if path.is_file() else 'none in the folder'}. "
+                        "Give a folder of images, an image, or a text file of paths")
+    plain = [(file.relative_to(base) if base else Path(file.name)).with_suffix("").as_posix() for file in files]
+    count = Counter(plain)
+    names = [name if count[name] == 1 else f"{name}{file.suffix}" for name, file in zip(plain, files)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: two images of one name, got '{twice}' twice. Rename one, or give their folder")
+    return dict(zip(names, files))
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -67,6 +67,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.records)
 
+    def of_split(self, split: str) -> tuple[Record, ...]:
+        """The records of one split whose labels are known."""
+        return tuple(record for record in self.records if record.split == split and record.verified)
+
     @property
     def good(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.is_good)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from core import checkpoint
+from core.augment import trained
 from core.augment.bank import DefectBank
 from core.augment.generator import Request
 from core.augment.pipeline import augment
@@ -72,7 +73,7 @@ def test_image_i_depends_on_neither_count_nor_workers_and_models_are_reused(made
 
 
 def test_stopped_while_training_it_goes_on_to_the_same_bytes(made, data, tmp_path, monkeypatch):
-    train = generator.train
+    train = trained.train
 
     def with_signal(task, loop, run, *, device):
         phase = task.phases[0]
@@ -80,11 +81,11 @@ def test_stopped_while_training_it_goes_on_to_the_same_bytes(made, data, tmp_pat
         object.__setattr__(phase, "learning_rate", lambda step: (signal.raise_signal(signal.SIGTERM) if step == 1
                                                                  else None) or rate(step))
         return train(task, loop, run, device=device)
-    monkeypatch.setattr(generator, "train", with_signal)
+    monkeypatch.setattr(trained, "train", with_signal)
     with pytest.raises(Stopped, match="stopped while crg-context was learning; the same command goes on") as stopped:
         augment(settings(data, tmp_path / "out"))
     assert stopped.value.exit_code == 143
-    monkeypatch.setattr(generator, "train", train)
+    monkeypatch.setattr(trained, "train", train)
     augment(settings(data, tmp_path / "out"))
     for path in (made / "images").iterdir():
         assert (tmp_path / "out" / "images" / path.name).read_bytes() == path.read_bytes()

@@ -5,27 +5,16 @@ import torch
 
 from core.data import formats, splits
 from core.errors import DataError
-from detect.data import Windows, open_data, records_of
-from detect.prepare import prepare, write
-from detect.products import ProductsConfig
+from detect.data import Windows, open_data
 from detect.settings import AugmentConfig, DataConfig
-from tests.detect.made import make_product
 
 PLAIN = AugmentConfig(flip=False, turn=False, brightness=0, contrast=0, noise=0, copy_paste=0)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("product")
-    config = ProductsConfig(data=make_product(folder / "data"), output=folder / "out",
-                            products={"m": {"good": ["good"], "defect": ["notok"]}})
-    return write(config, prepare(config, "m"))
 
 
 def windows(root, augment=PLAIN, **options):
     config = DataConfig(root=root, **options)
     dataset, _ = open_data(config)
-    return Windows(records_of(dataset, "train"), dataset.classes, config, augment, 3)
+    return Windows(dataset.of_split("train"), dataset.classes, config, augment, 3)
 
 
 def test_the_prepared_splits_are_kept(root):

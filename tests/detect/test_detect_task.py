@@ -12,33 +12,22 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from core import checkpoint, experiment
 from core.config import load
 from core.data import formats
-from core.data.images import read_image
+from core.data.images import image_places, read_image
 from core.errors import CheckpointError, ConfigError, DataError
 from core.loop import train
 from core.runlog import open_run
-from detect.apply import apply, image_places
+from detect.apply import apply
 from detect.apply import load as load_inspector
 from detect.models import build
 from detect.predict import mask_crop
-from detect.prepare import prepare, write
-from detect.products import ProductsConfig
 from detect.settings import DetectConfig, NetworkConfig
 from detect.task import DetectTask
-from tests.detect.made import make_product
 
 CPU = torch.device("cpu")
 SMALL = ["network.name=small", "network.side_px=64", "network.anchors_px=[8,16,32,64,96]", "network.proposals=50",
          "network.regions=32", "loop.batch_size=2", "loop.workers=0", "loop.clip_norm=10", "optim.warmup_steps=5",
          "optim.learning_rate=0.02", "frame.tile_px=64", "frame.overlap_px=8", "frame.foreground.method=none",
          "loop.report_every=5", "panels=2"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("product")
-    config = ProductsConfig(data=make_product(folder / "data"), output=folder / "out",
-                            products={"m": {"good": ["good"], "defect": ["notok"]}})
-    return write(config, prepare(config, "m"))
 
 
 def trained(root, folder, *options, steps):

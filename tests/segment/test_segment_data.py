@@ -14,7 +14,7 @@ from core.errors import ConfigError, DataError
 from core.seeding import rng
 from core.visualise import encode_jpeg
 from segment.augment import draw_geometry, draw_light, warped
-from segment.data import Crops, network_input, open_data, read_labelled, records_of
+from segment.data import Crops, network_input, open_data, read_labelled
 from segment.losses import IGNORE
 from segment.settings import AugmentConfig, DataConfig
 from tests.segment.made import CLASSES, make_set
@@ -41,7 +41,7 @@ def test_the_set_is_read_split_and_merged(root):
     assert dataset.classes == CLASSES
     assert {record.split for record in dataset.records} == {"train", "val", "test"}
     assert splits.apply(dataset, found) == dataset
-    assert {record.name for split in splits.NAMES for record in records_of(dataset, split)} == {
+    assert {record.name for split in splits.NAMES for record in dataset.of_split(split)} == {
         record.name for record in dataset.records}
     one, _ = open_data(DataConfig(root=root, merge=True))
     assert one.classes == ("defect",)

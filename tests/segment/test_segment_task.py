@@ -14,7 +14,7 @@ from PIL import Image
 from core import checkpoint, experiment, registry
 from core.config import load
 from core.data import formats
-from core.data.images import read_image, read_mask, write_image
+from core.data.images import image_places, read_image, read_mask, write_image
 from core.device import Processes
 from core.errors import CheckpointError, ConfigError, DataError
 from core.feeding import batches
@@ -22,7 +22,7 @@ from core.loop import train
 from core.phase import Turn
 from core.runlog import open_run
 from segment import history
-from segment.apply import Segmenter, image_places, without_small
+from segment.apply import Segmenter, without_small
 from segment.apply import load as load_segmenter
 from segment.evaluate import false_alarms
 from segment.losses import IGNORE
