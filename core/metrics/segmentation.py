@@ -12,6 +12,7 @@ import numpy as np
 from ..seeding import rng
 
 IGNORE = 255
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 HIT_SHARE = 0.1         # a defect counts as found where so much of it is predicted as a defect
 
 
@@ -72,9 +73,13 @@ def soft_pixel_accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:
     return float(ratio(of_truth[counted].sum(dtype=np.float64), counted.sum()))
 
 
-def boundary_f1(truth: np.ndarray, predicted: np.ndarray, tolerance_px: int) -> float:
-    """F1 of the outlines of two bool masks [H, W], matched within a distance; NaN where neither has one."""
-    edges = [outline(mask) for mask in (truth, predicted)]
+def boundary_f1(truth: np.ndarray, predicted: np.ndarray, tolerance_px: float) -> float:
+    """F1 of the outlines of two index masks, matched within a distance, of whatever classes they part.
+
+    NaN where neither has an outline. What lies at pixels to be ignored does not count.
+    """
+    counted = cv2.dilate((truth == IGNORE).astype(np.uint8), CROSS) == 0
+    edges = [outline(labels) & counted for labels in (truth, predicted)]
     counts = [np.count_nonzero(edge) for edge in edges]
     if not all(counts):
         return 0.0 if any(counts) else float("nan")
@@ -84,11 +89,12 @@ def boundary_f1(truth: np.ndarray, predicted: np.ndarray, tolerance_px: int) -> 
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def outline(mask: np.ndarray) -> np.ndarray:
-    """The pixels of a bool mask with a neighbour (of 4) outside it; the image's border is no outline."""
-    inner = cv2.erode(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)),
-                      borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    return mask & ~inner.astype(bool)
+def outline(labels: np.ndarray) -> np.ndarray:
+    """The pixels of labels uint8 [H, W] with a neighbour (of 4) of another label, so on both sides of each border.
+
+    The image's border is none.
+    """
+    return cv2.dilate(labels, CROSS) != cv2.erode(labels, CROSS)
 
 
 @dataclass(frozen=True)

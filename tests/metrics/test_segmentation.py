@@ -11,21 +11,21 @@ from core.metrics import segmentation as seg
 COLOURS = ColourMap({"1": (255, 0, 0), "2": (0, 255, 0), "3": (0, 0, 255), "4": (255, 255, 0), "5": (0, 255, 255),
                      "6": (255, 0, 255)})
 # Image: true class, ring px, IoU of it with raw masks, then with clean ones IoU, Dice, precision, recall, pixel
-# accuracy, false px on the background, parts that touch a defect, parts.
+# accuracy, false px on the background, parts that touch a defect, parts, boundary F1 at 2 and at 8 px.
 PUBLISHED = {
-    26: (5, 9052, 0.9840, 0.9825, 0.9912, 0.995, 0.987, 0.9935, 8_973, 6, 6),
-    103: (1, 0, 0.8858, 0.8858, 0.9394, 0.960, 0.920, 0.9921, 13_690, 41, 72),
-    132: (3, 617, 0.8524, 0.8556, 0.9222, 0.925, 0.919, 0.9983, 4_184, 6, 13),
-    161: (4, 4087, 0.6594, 0.6633, 0.7975, 0.824, 0.773, 0.9916, 19_069, 1, 84),
-    247: (6, 4858, 0.8141, 0.8132, 0.8970, 0.823, 0.985, 0.9787, 104_260, 12, 156),
-    249: (6, 4614, 0.7825, 0.7810, 0.8770, 0.799, 0.971, 0.9678, 154_610, 30, 520),
-    317: (2, 1039, 0.2763, 0.2740, 0.4301, 1.000, 0.274, 0.9832, 45, 61, 89),
+    26: (5, 9052, 0.9840, 0.9825, 0.9912, 0.995, 0.987, 0.9935, 8_973, 6, 6, 0.535, 0.935),
+    103: (1, 0, 0.8858, 0.8858, 0.9394, 0.960, 0.920, 0.9921, 13_690, 41, 72, 0.358, 0.702),
+    132: (3, 617, 0.8524, 0.8556, 0.9222, 0.925, 0.919, 0.9983, 4_184, 6, 13, 0.306, 0.820),
+    161: (4, 4087, 0.6594, 0.6633, 0.7975, 0.824, 0.773, 0.9916, 19_069, 1, 84, 0.038, 0.520),
+    247: (6, 4858, 0.8141, 0.8132, 0.8970, 0.823, 0.985, 0.9787, 104_260, 12, 156, 0.536, 0.687),
+    249: (6, 4614, 0.7825, 0.7810, 0.8770, 0.799, 0.971, 0.9678, 154_610, 30, 520, 0.263, 0.535),
+    317: (2, 1039, 0.2763, 0.2740, 0.4301, 1.000, 0.274, 0.9832, 45, 61, 89, 0.000, 0.018),
 }
 
 
 @pytest.mark.parametrize("image", PUBLISHED)
 def test_published_predictions_have_the_figures_on_record(shared_data, image):
-    number, rings, raw_iou, iou, dice, precision, recall, accuracy, false_px, touching, parts = PUBLISHED[image]
+    number, rings, raw_iou, iou, dice, precision, recall, accuracy, false_px, touching, parts, *boundary = PUBLISHED[image]
     root = shared_data / "aluminum_large"
     raw, predicted = (COLOURS.codes(read_mask(path), path) for path in (
         root / "masks" / f"{image}.png", root / "published_predictions" / f"{image}.png"))
@@ -40,6 +40,7 @@ def test_published_predictions_have_the_figures_on_record(shared_data, image):
     assert matrix[0, 1:].sum() == false_px
     found = seg.objects(clean, predicted)
     assert (found.found - found.spurious, found.found) == (touching, parts)
+    assert [round(seg.boundary_f1(clean, predicted, px), 3) for px in (2, 8)] == boundary
 
 
 def test_a_matrix_of_a_set_is_the_sum_of_its_images_and_ignored_pixels_do_not_count():
@@ -93,15 +94,23 @@ def test_soft_pixel_accuracy_is_the_dice_with_its_classes_added_up_first():
 
 
 def test_outlines_match_within_their_tolerance():
-    truth, moved = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
-    truth[10:20, 10:20], moved[13:23, 10:20] = True, True
+    truth, moved = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+    truth[10:20, 10:20], moved[13:23, 10:20] = 1, 1
     assert seg.boundary_f1(truth, truth, 0) == 1
     assert seg.boundary_f1(truth, moved, 3) == 1
     assert 0.3 < seg.boundary_f1(truth, moved, 2) < 1
     assert seg.boundary_f1(truth, np.zeros_like(truth), 8) == 0
     assert math.isnan(seg.boundary_f1(np.zeros_like(truth), np.zeros_like(truth), 8))
-    assert not seg.outline(np.ones((5, 5), bool)).any()
-    assert seg.outline(truth).sum() == 36
+    assert not seg.outline(np.ones((5, 5), np.uint8)).any()
+    assert seg.outline(truth).sum() == 36 + 40
+    truth[10:20, 15:20] = 2
+    assert seg.outline(truth).sum() == 36 + 40 + 16        # the border between two classes is one too
+    ignored = truth.copy()
+    ignored[22:, :] = 255
+    below = truth.copy()
+    below[25:30, 5:9] = 1
+    assert seg.boundary_f1(ignored, below, 0) == 1
+    assert seg.boundary_f1(truth, below, 0) < 1
 
 
 def test_objects_are_counted_as_found_named_and_spurious():
