@@ -19,9 +19,11 @@ from core.augment.trained import Place, weights_hash
 from core.data import shapes
 from core.data.records import Dataset, Instance, Record
 from core.device import choose
+from core.errors import ConfigError
+from core.experiment import tell
 from core.task import LoopConfig
 
-from .data import boxed, grown
+from .data import ALONE, boxed, grown
 from .infer import Painter
 from .networks import SIZE_STEP_PX
 from .outlines import deformed
@@ -53,6 +55,7 @@ ALIKE, FEWEST_ALIKE = 0.12, 0.1     # distance of two tints; share of the traini
 EDGE_LOSS = EdgeLossConfig(adversarial=0, feature_matching=0)       # a judge of edges needs more steps than it is worth
 MOVES = 10                          # tries to make a shape join, each up to half a px farther away
 MARGIN_PX = 3, 3                    # of the masks round a shape: always the same, or the networks must guess the rim
+LISTED_MARGIN_PX = 2, 6             # of the published rectangles
 
 
 @dataclass
@@ -79,6 +82,8 @@ class MidgGenerator:
         settings = settings or MidgSettings()
         place = Place.of("midg", settings, KEYS, bank, output)
         chosen = choose(device)
+        if not place.own:
+            tell(DefectTask.adopt(place.folder))        # weight files of the earlier code are models too
         wanted = {name: model_config(name, bank, settings, chosen) for name in TASKS}
 
         def task_of(name: str, config: ModelConfig, run: Path) -> MidgTask:
@@ -86,7 +91,7 @@ class MidgGenerator:
             return TASKS[name](config, chosen, dataset=own, run=run)
 
         place.train(wanted, task_of, chosen)
-        painter = Painter.load(place.folder, device)
+        painter = named(Painter.load(place.folder, device), bank.labels)
         place.check_classes(painter.classes, bank.labels)
         return cls(painter, CopyPaste(bank), models=weights_hash(part[1] for part in painter.parts if part is not None),
                    window_px=painter.data.size_px, joints=usual_contacts(bank.crops))
@@ -139,6 +144,21 @@ class MidgGenerator:
         margin = int(draw.integers(data.margin_px[0], data.margin_px[1] + 1))
         margin = round(margin * max(1.0, max(shape.shape) / data.size_px))      # px of a window that is shrunk
         return boxed([compose.bounds(shape)], shape.shape, margin) if data.masks == "box" else grown(shape, margin)
+
+
+def named(painter: Painter, labels: tuple[str, ...]) -> Painter:
+    """Networks that learnt from the earlier code's lists know one class, which has no name there: it is the set's only
+    one. The lists' masks are rectangles a little larger than the defects, so such are made here too.
+
+    ConfigError: the set has several.
+    """
+    if painter.classes == (ALONE,) != labels:
+        if len(labels) > 1:
+            raise ConfigError(f"midg.checkpoints: these models draw one kind of defect, without a name, got a set with "
+                              f"{', '.join(labels)}. Give a set of one class")
+        painter.classes = labels
+        painter.data = painter.data.model_copy(update={"masks": "box", "margin_px": LISTED_MARGIN_PX})
+    return painter
 
 
 def moved(mask: np.ndarray, by: np.ndarray) -> np.ndarray:

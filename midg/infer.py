@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from core.augment import compose
+from core.augment.generator import Generated
 from core.augment.labels import tight_mask
 from core.data import images, shapes
 from core.device import choose, one_thread
@@ -25,6 +26,7 @@ from .data import cut
 from .edges import canny, grey_of, merged_edges, with_drawing
 from .lines import drawn_edges
 from .networks import DefectGenerator, EdgeGenerator, defect_input, edge_input
+from .rims import trimmed
 from .settings import DataConfig, DefectConfig, DefectNetworkConfig, EdgeConfig, EdgeNetworkConfig, GivenEdgesConfig
 
 FEATHER_PX = 2.0                # the paint fades in over this width, inside the mask
@@ -94,6 +96,11 @@ class Painter:
         network = without_norms(make(part[0], classes).eval()).requires_grad_(False)
         network.load_state_dict({name: torch.from_numpy(values) for name, values in part[1].items()})
         return network.to(self.device, memory_format=runs.layout(self.device))
+
+    @property
+    def blends(self) -> bool:
+        """Whether the paint has an opacity of its own; without one every pixel in a mask is painted anew."""
+        return self.parts[1] is not None and self.parts[1][0].blend
 
     def __getstate__(self) -> tuple:
         return self.classes, self.data, *self.parts, self.device_name
@@ -218,10 +225,13 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
         painted = painter.paint(images.to_tensor(clean), inside, label, rng(seed, number), **{
             name: compose.cut(plane, window) for name, plane in (("drawing", drawing), ("edges", edges))
             if plane is not None})
-        made = images.to_pixels(painted.image, picture.dtype)
+        alpha = inside.astype(np.float32)
+        if painter.blends:                              # as on the road: a soft rim is neither painted nor labelled
+            alpha = trimmed(*(plane.permute(1, 2, 0).numpy() for plane in (images.to_tensor(clean), painted.image)),
+                            painted.alpha)
+        made = compose.blend(clean, Generated(image=painted.image, alpha=torch.from_numpy(alpha)))
         compose.cut(result, window)[inside] = made[inside]
-        compose.cut(found, window)[...] |= tight_mask(clean, np.where(inside[..., None], made, clean),
-                                                      inside.astype(np.float32))
+        compose.cut(found, window)[...] |= tight_mask(clean, made, alpha)
         compose.cut(shown, window)[inside] = painted.edges[inside]
     return Drawn(picture=result, edges=shown, label=found)
 

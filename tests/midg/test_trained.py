@@ -13,6 +13,8 @@ import yaml
 from core import checkpoint
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig
+from midg.legacy_weights import DEFECT_FILES, EDGE_FILES, save_earlier
+from midg.networks import DefectGenerator, EdgeGenerator
 from tests.outputs import manifest
 from tests.sets import write_coco
 
@@ -144,6 +146,52 @@ def test_a_training_that_train_py_has_not_ended_is_used_as_it_is(road, given):
         path.unlink()
     assert "given/midg-defect: begun by train.py, got no checkpoint yet" in road(
         "--checkpoints", "given", "--overwrite", settings=())[2]
+
+
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """A folder with the earlier code's weight files and nothing else."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    torch.manual_seed(0)
+    for files, generator in ((EDGE_FILES, EdgeGenerator(4)), (DEFECT_FILES, DefectGenerator(4))):
+        save_earlier(folder / files[0], generator, 9500)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spots(data, tmp_path_factory) -> Path:
+    """The set with one of its classes alone."""
+    folder = shutil.copytree(data, tmp_path_factory.mktemp("trained") / "spots")
+    found = json.loads((folder / "annotations.json").read_text())
+    found["categories"] = found["categories"][:1]
+    found["annotations"] = [item for item in found["annotations"] if item["category_id"] == 1]
+    (folder / "annotations.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_published_weight_files_are_used_as_they_are_and_never_trained(road, published, spots):
+    code, said, notes = road("--checkpoints", "published", data=spots, settings=())
+    assert code == 0, notes
+    assert "learns" not in said
+    for name, file in zip(NAMES, (EDGE_FILES[0], DEFECT_FILES[0])):
+        assert f"{name}: made of {file}, step 9500" in notes
+        assert f"{name}: used as it is in published/{name}, step 9500" in said
+        assert [path.name for path in checkpoint.found(published / name)] == ["step-00009500.pt"]
+    mine, stored = EdgeGenerator(4), torch.load(published / EDGE_FILES[0], weights_only=True)["generator"]
+    checkpoint.load_part(checkpoint.found(published / "midg-edge")[-1], "average/generator", mine)
+    assert torch.equal(mine.down[0].first.conv.parametrizations.weight.original, stored["Conv1.conv.0.weight_orig"])
+
+
+def test_published_weights_of_one_model_alone_and_for_several_classes_are_refused(road, published, spots):
+    code, _, said = road("--checkpoints", "published", settings=())
+    assert (code, "draw one kind of defect, without a name, got a set with spot, scratch." in said) == (2, True), said
+    for name in NAMES:
+        shutil.rmtree(published / name)
+    (published / EDGE_FILES[0]).unlink()
+    code, said, notes = road("--checkpoints", "published", "--overwrite", data=spots, settings=())
+    assert (code, said) == (2, "")
+    assert "EdgeModel_gen.pth: missing, got InpaintingModel_gen.pth alone" in notes
 
 
 def test_checkpoints_go_to_the_method_and_are_refused_where_it_has_no_models(road):
