@@ -1,0 +1,73 @@
+"""The arms of a study: what each of them learns from, and the command that runs it."""
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from .settings import NONE, StudyConfig
+
+ONLY = "only"                   # variant of an arm that learns from generated defects alone
+WITHOUT = "no-"                 # before the name of what an ablation leaves out
+
+
+@dataclass(frozen=True, order=True)
+class Row:
+    """One line of the table: a method at a scale, with `variant` "" (whole), "only", or "no-gate" and the like."""
+    method: str
+    scale: float
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """Such as "none", "copypaste-2x", "midg-1x-no-gate"."""
+        if self.method == NONE:
+            return NONE
+        return "-".join(part for part in (self.method, f"{self.scale:g}x", self.variant) if part)
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """One training: a row's with one seed."""
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.name}-s{self.seed}"
+
+    @property
+    def pool(self) -> str | None:
+        """Which generated images it takes; several arms share one. None: it takes none."""
+        if self.row.method == NONE:
+            return None
+        shaping = self.row.variant if self.row.variant not in ("", ONLY, f"{WITHOUT}label") else ""
+        return "-".join(part for part in (self.row.method, shaping, f"s{self.seed}") if part)
+
+    @property
+    def models(self) -> str | None:
+        """Which trained models draw: those of the method and seed, apart where a network lacks a part."""
+        if self.row.method == NONE:
+            return None
+        apart = f"{WITHOUT}attention"
+        return "-".join(part for part in (self.row.method, apart if self.row.variant == apart else "",
+                                          f"s{self.seed}") if part)
+
+
+def rows_of(config: StudyConfig) -> list[Row]:
+    """The lines of the table, in its order."""
+    rows = [Row(NONE, 0.0)] if NONE in config.methods else []
+    generators = [name for name in config.methods if name != NONE]
+    rows += [Row(name, scale) for name in generators for scale in config.scales]
+    if config.generated_only:
+        rows += [Row(name, scale, ONLY) for name in generators for scale in config.scales]
+    return rows + [Row(name, config.scales[0], f"{WITHOUT}{part}") for name in generators for part in config.ablate
+                   if part != "attention" or name == "midg"]
+
+
+def arms_of(config: StudyConfig) -> list[Arm]:
+    """Every arm, seed by seed, so that a stopped study has whole comparisons."""
+    return [Arm(row, seed) for seed in range(config.seeds) for row in rows_of(config)]
+
+
+def command(arm: Arm, output: Path) -> str:
+    """What runs one arm of the study in `output`."""
+    return f"python scripts/study.py --output {shlex.quote(str(output))} --arm {arm.name}"

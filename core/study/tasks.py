@@ -1,0 +1,107 @@
+"""What a study asks of a model: overrides for a fair training, its predictions as files, and what they are worth."""
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.formats.masks import index_mask
+from ..data.images import read_mask
+from ..data.records import Record
+from ..data.shapes import rle_crop
+from ..errors import DataError
+from ..metrics import segmentation
+from .measures import Detections, Measured, Segments, sizes
+
+LEAST_SCORE = 0.01      # detections below it are not looked at
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of model.
+
+    model       its name in the table of models; config: what it is trained with by default
+    training    overrides for every arm's training: nothing is chosen by looking at held-out images
+    predicting  overrides when it is applied to the test images
+    main        the figures of the short table, the first one decides
+    """
+    model: str
+    config: str
+    training: tuple[str, ...]
+    predicting: tuple[str, ...]
+    main: tuple[str, ...]
+
+
+TASKS = {
+    "segment": Task("segment", "configs/study-segment.yaml",
+                    ("watch=null", "panels=0", "data.evaluate_on=val", "data.duplicates=keep"), (),
+                    ("defect IoU", "mIoU", "mIoU of classes", "defects found", "false alarms an image")),
+    "detect": Task("detect", "configs/study-detect.yaml",
+                   ("watch=null", "panels=0", "data.evaluate_on=val", "augment.copy_paste=0"),
+                   ("threshold.rule=fixed", f"threshold.value={LEAST_SCORE}", f"frame.least_score={LEAST_SCORE}"),
+                   ("mAP50-95", "mAP50", "recall")),
+}
+
+
+def judged(task: str, folder: Path, records: Sequence[Record], classes: Sequence[str]) -> list[dict]:
+    """One entry of plain values a test image, from the files that the model's `apply` wrote into `folder`."""
+    read = {"segment": _segmented, "detect": _detected}[task]
+    return [{"name": record.name, **read(folder, record, classes)} for record in records]
+
+
+def measured(task: str, entries: Sequence[dict], records: Sequence[Record], classes: Sequence[str]) -> Measured:
+    if task == "segment":
+        return Segments(np.array([entry["matrix"] for entry in entries]),
+                        np.array([entry["objects"] for entry in entries]), classes)
+    return Detections(records, found_of(entries), classes)
+
+
+def further(task: str, entries: Sequence[dict], records: Sequence[Record], classes: Sequence[str]) -> dict[str, float]:
+    """Figures of the whole test set that no bootstrap is made of."""
+    return dict(sizes(records, found_of(entries), classes)) if task == "detect" else {}
+
+
+def found_of(entries: Sequence[dict]) -> list[list[tuple]]:
+    return [[(label, score, tuple(box)) for label, score, *box in entry["found"]] for entry in entries]
+
+
+def image_score(task: str, entry: dict, record: Record, classes: Sequence[str]) -> float:
+    """How well one image was done, 0..1, to find examples by; NaN where a good image was left alone."""
+    if task == "segment":
+        return segmentation.overall(np.array(entry["matrix"]))["defect_iou"]
+    values = Detections([record], found_of([entry]), classes).values(np.ones(1))
+    return values["mAP50-95"]
+
+
+def masks_of(task: str, folder: Path, record: Record, least_score: float = 0.3) -> list[tuple[str, np.ndarray]]:
+    """What was found on an image, for pictures: class and bool [H, W] of each defect."""
+    if task == "segment":
+        labels = read_mask(folder / "labels" / f"{record.name}.png")
+        return [(str(number), labels == number) for number in np.unique(labels) if number]
+    document = json.loads((folder / "defects" / f"{record.name}.json").read_text(encoding="utf-8"))
+    shown = []
+    for one in document["defects"]:
+        if one["score"] >= least_score:
+            mask = np.zeros(record.size[::-1], bool)
+            crop, x, y = rle_crop(one["rle"])
+            mask[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
+            shown.append((one["class"], mask))
+    return shown
+
+
+def _segmented(folder: Path, record: Record, classes: Sequence[str]) -> dict:
+    path = folder / "labels" / f"{record.name}.png"
+    truth, predicted = index_mask(record, tuple(classes)), read_mask(path)
+    if truth.shape != predicted.shape:
+        raise DataError(f"{path}: not of its image's size, got {predicted.shape[::-1]} for {record.size}. Delete the "
+                        "folder to predict anew")
+    parts = segmentation.objects(truth, predicted)
+    return {"matrix": segmentation.confusion(truth, predicted, len(classes) + 1).tolist(),
+            "objects": [parts.true, parts.hit, parts.found, parts.spurious]}
+
+
+def _detected(folder: Path, record: Record, classes: Sequence[str]) -> dict:
+    document = json.loads((folder / "defects" / f"{record.name}.json").read_text(encoding="utf-8"))
+    return {"found": [[one["class"], one["score"], *one["bbox"]] for one in document["defects"]
+                      if one["class"] in classes]}
