@@ -1,4 +1,4 @@
-"""Turn a labelled set of one format into one of another."""
+"""Turn a labelled set of one format into one of another, or several sets into one."""
 import sys
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core.data import formats
-    from core.errors import ConfigError, OutputError
+    from core.data.formats.label_image import parse_colour
+    from core.data.merging import merged
+    from core.errors import OutputError
 
 # Options that one format's reader takes; those not given are not passed on.
 READING = ("colours", "unknown_colours", "threshold", "clean_rings", "minimum_px", "full_masks", "line_width_px",
@@ -17,7 +19,8 @@ READING = ("colours", "unknown_colours", "threshold", "clean_rings", "minimum_px
 
 def parser() -> Parser:
     made = Parser(description=__doc__, epilog="Formats:\n" + formats.layouts())
-    made.add_argument("source", type=Path, metavar="SRC", help="folder of the set")
+    made.add_argument("sources", type=Path, nargs="+", metavar="SRC", help="folder of the set; several become one set, "
+                      "in which classes of one name are one, and sets without splits are trained on")
     made.add_argument("target", type=Path, metavar="DST", help="folder for the new set")
     made.add_argument("--from", "--format", dest="source_format", default="auto", metavar="F",
                       help="its format; found out without")
@@ -45,9 +48,10 @@ def main() -> None:
     check_target(given.target, given.overwrite)
     options = {name: getattr(given, name) for name in READING if getattr(given, name) is not None}
     if given.colours:
-        options["colours"] = dict(map(colour, given.colours))
+        options["colours"] = dict(parse_colour("--colours", text) for text in given.colours)
     classes = [name.strip() for name in given.classes.split(",")] if given.classes else None
-    dataset = formats.read(given.source, given.source_format, unlabelled=given.unlabelled, classes=classes, **options)
+    dataset = merged([formats.read(source, given.source_format, unlabelled=given.unlabelled, classes=classes, **options)
+                      for source in given.sources])
     formats.write(dataset, given.target, given.target_format)
     for note in (*dataset.notes, *formats.losses(dataset, given.target_format)):
         print(f"note: {note}")
@@ -64,15 +68,6 @@ def check_target(folder: Path, overwrite: bool) -> None:
         found = sorted(path.name for path in folder.iterdir())
         raise OutputError(f"{folder}: the output folder has files in it, got {', '.join(found[:3])}"
                           f"{' ...' if len(found) > 3 else ''}. Choose an empty folder or say --overwrite")
-
-
-def colour(text: str) -> tuple[str, tuple[int, int, int]]:
-    """`crack=255,0,0` -> ("crack", (255, 0, 0))."""
-    name, _, levels = text.rpartition("=")
-    numbers = levels.split(",")
-    if not name or len(numbers) != 3 or not all(part.strip().isdigit() and int(part) < 256 for part in numbers):
-        raise ConfigError(f"--colours: not a class and its colour, got '{text}'. As in crack=255,0,0")
-    return name, tuple(int(part) for part in numbers)
 
 
 if __name__ == "__main__":

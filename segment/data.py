@@ -31,6 +31,19 @@ CLEAN_TRIES = 12        # places looked at for a crop without a defect
 
 def open_data(config: DataConfig) -> tuple[LabelledSet, splits.Splits]:
     """Read a set, check that its defects have shapes, and fill in the splits. Raises DataError, ConfigError."""
+    dataset = read_set(config)
+    previous = splits.load(config.splits) if config.splits else None
+    ratios, seed = (previous.ratios, previous.seed) if previous else (config.ratios, config.split_seed)
+    prints = fingerprints(splits.paths(dataset))
+    found = splits.split(dataset, ratios=ratios, seed=seed, previous=previous, prints=prints)
+    dataset = splits.apply(dataset, found)
+    if config.duplicates == "error":
+        check_leaks(dataset, prints)
+    return dataset, found
+
+
+def read_set(config: DataConfig) -> LabelledSet:
+    """The set without its splits."""
     dataset = formats.read(config.root, config.format, unlabelled=config.unlabelled, classes=config.classes,
                            **_options(config))
     for record in dataset.records:
@@ -44,14 +57,7 @@ def open_data(config: DataConfig) -> tuple[LabelledSet, splits.Splits]:
         raise DataError(f"{config.root}: no defect at all, got {len(dataset)} images. Label some")
     if len(dataset.classes) >= IGNORE:
         raise DataError(f"{config.root}: too many classes, got {len(dataset.classes)}. At most {IGNORE - 1}")
-    previous = splits.load(config.splits) if config.splits else None
-    ratios, seed = (previous.ratios, previous.seed) if previous else (config.ratios, config.split_seed)
-    prints = fingerprints(splits.paths(dataset))
-    found = splits.split(dataset, ratios=ratios, seed=seed, previous=previous, prints=prints)
-    dataset = splits.apply(dataset, found)
-    if config.duplicates == "error":
-        check_leaks(dataset, prints)
-    return dataset, found
+    return dataset
 
 
 def check_leaks(dataset: LabelledSet, prints: Mapping[Path, Fingerprint]) -> None:

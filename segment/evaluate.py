@@ -35,9 +35,9 @@ class Judged:
     clean_tiles: tuple[int, int]
     seams: np.ndarray
     boundary_f1: tuple[float, ...]
-    soft_pixel_accuracy: float
-    loss: float
     false_alarms: tuple[tuple[int, int, int], ...] = ()         # x, y, area in px
+    soft_pixel_accuracy: float = float("nan")                   # NaN where probabilities are unknown
+    loss: float = float("nan")
 
     @property
     def rank(self) -> float:
@@ -62,11 +62,15 @@ def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, 
             drawn = panel(pixels, truth, labels)
             write_image(folder / f"{record.name.replace('/', '_')}.png", drawn)
     worst = []
-    for number in sorted(range(len(judged)), key=lambda at: judged[at].rank)[:config.panels]:
+    for number in worst_first(judged)[:config.panels]:
         pixels, truth = read_labelled(records[number], classes)
         worst.append((judged[number].name, panel(pixels, truth, predicted(network, pixels, config)[1])))
     write_tables(judged, classes, folder, worst)
     return figures(judged, classes)
+
+
+def worst_first(judged: Sequence[Judged]) -> list[int]:
+    return sorted(range(len(judged)), key=lambda at: judged[at].rank)
 
 
 def predicted(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> tuple[Tensor, np.ndarray]:
@@ -80,13 +84,18 @@ def judge(network: nn.Module, name: str, truth: np.ndarray, chances: Tensor, lab
           config: SegmentConfig) -> Judged:
     lines = [axis(side, network, config.infer).starts[1:] for side in truth.shape]
     every = chances if len(chances) > 1 else torch.cat([1 - chances, chances])
+    return judge_labels(name, truth, labels, count, *lines, loss=loss_of(chances, truth, config),
+                        soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth))
+
+
+def judge_labels(name: str, truth: np.ndarray, labels: np.ndarray, count: int, lines_y: Sequence[int] = (),
+                 lines_x: Sequence[int] = (), **of_chances: float) -> Judged:
+    """What labels alone say, uint8 [H, W]; `count` with the background, lines where the prediction's tiles meet."""
     return Judged(
         name=name, matrix=seg.confusion(truth, labels, count), objects=seg.objects(truth, labels),
-        clean_tiles=seg.clean_tiles(truth, labels), seams=seg.label_changes(labels, *lines),
-        boundary_f1=tuple(seg.boundary_f1((truth > 0) & (truth != seg.IGNORE), (labels > 0) & (truth != seg.IGNORE), px)
-                          for px in TOLERANCES_PX),
-        soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth), loss=loss_of(chances, truth, config),
-        false_alarms=false_alarms(truth, labels))
+        clean_tiles=seg.clean_tiles(truth, labels), seams=seg.label_changes(labels, lines_y, lines_x),
+        boundary_f1=tuple(seg.boundary_f1(truth, labels, px) for px in TOLERANCES_PX),
+        false_alarms=false_alarms(truth, labels), **of_chances)
 
 
 def false_alarms(truth: np.ndarray, labels: np.ndarray) -> tuple[tuple[int, int, int], ...]:
@@ -139,8 +148,8 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
 
 def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path,
                  worst: Sequence[tuple[str, np.ndarray]] = ()) -> None:
-    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv, false_alarms.csv and
-    evaluation.html."""
+    """evaluation.csv with 95 % intervals by image, per_class.csv, per_image.csv, confusion.csv, false_alarms.csv,
+    evaluation.html, and the worst images' panels in worst/."""
     names, matrices = ("background", *classes), [item.matrix for item in judged]
     matrix, values = sum(matrices), figures(judged, classes)
     pooled = seg.overall(matrix)
@@ -151,21 +160,27 @@ def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Pat
     each = seg.by_class(matrix)
     write_csv(folder / "per_class.csv", ("class", "iou", "dice", "precision", "recall", "true_px", "predicted_px"),
               zip(names, each.iou, each.dice, each.precision, each.recall, matrix.sum(1), matrix.sum(0)))
-    write_csv(folder / "per_image.csv", (*image_row(judged[0]),), (image_row(item).values() for item in judged))
+    rows = [image_row(item, classes) for item in judged]
+    write_csv(folder / "per_image.csv", (*rows[0],), (row.values() for row in rows))
     write_csv(folder / "confusion.csv", ("truth", *names), ((name, *row) for name, row in zip(names, matrix)))
     write_csv(folder / "false_alarms.csv", ("image", "x", "y", "area_px"),
               ((item.name, *spot) for item in judged for spot in item.false_alarms))
+    for name, drawn in worst:
+        (folder / "worst").mkdir(parents=True, exist_ok=True)
+        write_image(folder / "worst" / f"{name.replace('/', '_')}.png", drawn)
     write_page(folder / "evaluation.html", values, spans, matrix, names, len(judged), worst)
 
 
-def image_row(item: Judged) -> Mapping[str, object]:
-    over = seg.overall(item.matrix)
+def image_row(item: Judged, classes: Sequence[str]) -> Mapping[str, object]:
+    over, each = seg.overall(item.matrix), seg.by_class(item.matrix)
     return {"image": item.name, "true_px": int(item.matrix[1:].sum()), "predicted_px": int(item.matrix[:, 1:].sum()),
             **{name: over[name] for name in ("defect_iou", "defect_dice", "miou_defects", "pixel_accuracy")},
             "defects": item.objects.true, "hit": item.objects.hit, "named": item.objects.named,
             "found": item.objects.found, "spurious": item.objects.spurious,
             **{f"boundary_f1_{px}px": value for px, value in zip(TOLERANCES_PX, item.boundary_f1)},
-            "soft_pixel_accuracy": item.soft_pixel_accuracy, "loss": item.loss}
+            "soft_pixel_accuracy": item.soft_pixel_accuracy, "loss": item.loss,
+            **{f"{kind}/{name}": values[at] for kind, values in (("iou", each.iou), ("dice", each.dice))
+               for at, name in enumerate(classes, 1)}}
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterator) -> None:

@@ -87,6 +87,15 @@ def parse_classes(root: Path) -> tuple[tuple[str, ...] | None, dict[str, tuple[i
     return names, colours
 
 
+def parse_colour(option: str, text: str) -> tuple[str, tuple[int, int, int]]:
+    """`crack=255,0,0` of a command line's option -> ("crack", (255, 0, 0))."""
+    name, _, levels = text.rpartition("=")
+    numbers = levels.split(",")
+    if not name or len(numbers) != 3 or not all(part.strip().isdigit() and int(part) < 256 for part in numbers):
+        raise ConfigError(f"{option}: not a class and its colour, got '{text}'. As in crack=255,0,0")
+    return name, tuple(int(part) for part in numbers)
+
+
 def _names(stored: object, path: Path) -> tuple[str, ...]:
     if isinstance(stored, list) and all(isinstance(name, str) for name in stored):
         return tuple(stored)
