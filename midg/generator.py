@@ -152,7 +152,7 @@ def named(painter: Painter, labels: tuple[str, ...]) -> Painter:
 
     ConfigError: the set has several.
     """
-    if painter.classes == (ALONE,) != labels:
+    if painter.classes == (ALONE,) and painter.data.fit == "whole":
         if len(labels) > 1:
             raise ConfigError(f"midg.checkpoints: these models draw one kind of defect, without a name, got a set with "
                               f"{', '.join(labels)}. Give a set of one class")

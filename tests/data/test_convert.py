@@ -1,6 +1,7 @@
 """scripts/convert.py as a user runs it."""
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,32 @@ def test_refuses_a_folder_with_files_and_overwrites_only_its_own(source, tmp_pat
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["labels", "notes.md"]
     assert convert("--to", "yolo", "--overwrite", source, tmp_path).returncode == 0
     assert mine.read_text() == "mine"
+
+
+def test_several_sets_become_one(source, tmp_path):
+    """Splits are kept, what has none is trained on; groups of two sets are never one; equal classes are."""
+    whole = formats.read(source)
+    bare = replace(whole, classes=("dent", *whole.classes),
+                   records=tuple(replace(record, split=None) for record in whole.records))
+    split = replace(whole, records=tuple(replace(record, split="test") for record in whole.records))
+    formats.write(split, tmp_path / "a" / "set", "coco")
+    formats.write(bare, tmp_path / "b" / "set", "coco")
+    done = convert("--to", "coco", tmp_path / "a" / "set", tmp_path / "b" / "set", tmp_path / "both")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "note: " + str(tmp_path / "b" / "set") + ": has no splits, so that its 5 images go to train" in done.stdout
+    assert "10 images, 14 defects, 4 classes: coco -> coco" in done.stdout
+    both = formats.read(tmp_path / "both")
+    assert both.classes == (*whole.classes, "dent")
+    halves = {place: [record for record in both.records if record.name.startswith(f"{place}/")]
+              for place in ("set", "set-2")}
+    for place, wanted in (("set", "test"), ("set-2", "train")):
+        assert [record.name for record in halves[place]] == [f"{place}/{record.name}" for record in whole.records]
+        assert {record.split for record in halves[place]} == {wanted}
+        for record, before in zip(halves[place], whole.records):
+            assert record.image.read_bytes() == before.image.read_bytes()
+            assert [item.box for item in record.instances] == [item.box for item in before.instances]
+            assert (record.clean is None) == (before.clean is None)
+    assert not {record.group for record in halves["set"]} & {record.group for record in halves["set-2"]}
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
