@@ -7,7 +7,7 @@ from core.command import run_command, starting
 with starting():
     from core import checkpoint, config, experiment, loop, registry
     from core.device import choose
-    from core.errors import CheckpointError
+    from core.errors import CheckpointError, ConfigError
     from core.files import whole_file
 
 EPILOG = """\
@@ -15,6 +15,7 @@ examples:
   python test.py --model NAME --checkpoints checkpoints/pcb
   python test.py --model NAME --checkpoints checkpoints/pcb --set data.root=datasets/other --output results
   python test.py --model 3 --checkpoints checkpoints/pcb --input good --mask places --output results
+  python test.py --model crg --config configs/crg-paint.yaml
 
 The run's folder is all that it needs: config.yaml and a checkpoint. --set changes keys of that config for this test.
 """
@@ -25,13 +26,19 @@ def main() -> int:
     for name, text in experiment.INPUTS.items():
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
     parser.add_argument("--class", dest="label", metavar="NAME", help="with --input: draw this class alone, not each")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="of models that work together, such as crg")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where results go (default: RUN/test/step-N)")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
     given = parser.parse_args()
     if given.list:
         print(registry.listing())
         return 0
+    if given.model in registry.TOGETHER:
+        return registry.resolve(registry.TOGETHER[given.model][0])(given)
     model, task_type = experiment.chosen_model(given.model)
+    if given.config is not None:
+        raise ConfigError(f"--config: only for {', '.join(registry.TOGETHER)}, got '{given.config}'. A run has its "
+                          "config; --set changes keys of it")
     folder = experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment")
     experiment.adopt(task_type, folder)
     run = experiment.finished_run(folder, model)

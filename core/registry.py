@@ -50,6 +50,10 @@ MODELS = table(
           "configs/detect.yaml"),
 )
 
+# What `test.py --model NAME --config FILE` does: models that work together, after a configuration of their own.
+# name -> ("module:function", of the parsed options; what it does)
+TOGETHER = {"crg": ("crg.command:main", "models 5 and 6 paint defects at points: test.py --model crg --config FILE")}
+
 OWN_MODEL = "--model package.module:Class"
 
 
@@ -71,7 +75,10 @@ def listing(models: Sequence[Model] = MODELS) -> str:
     if not models:
         return f"No model is part of this release yet. Train one of your own with {OWN_MODEL} (see --help)."
     width = max(len(model.name) for model in models)
-    return "\n".join(f"{model.number:>3}  {model.name:<{width}}  {model.summary}" for model in models)
+    rows = [(model.number, model.name, model.summary) for model in models]
+    if models is MODELS:
+        rows += [("", name, what) for name, (_, what) in TOGETHER.items()]
+    return "\n".join(f"{number:>3}  {name:<{width}}  {what}" for number, name, what in rows)
 
 
 def resolve(target: str) -> type:

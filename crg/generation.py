@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +30,13 @@ from .batch import Job, Painted
 from .fast import FastSampler
 from .models import Model, load_context, load_defect
 from .output import manifest_name
-from .points import Point, read_points
+from .points import Point, choose_points, read_points
 from .sampler import Sampler
 from .settings import PaintConfig
 from .views import View, difference_outside, support, view_of
 
 GAP_PX = 2                      # between the pictures of a grid
+SHORT_S = 2.0                   # what takes longer is not done twice to be timed
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ def paint_share(config: PaintConfig, device: torch.device, team: Processes, over
     if side > context.shape.size_px:
         raise ConfigError(f"defect: its patches are larger than the context model's images, got {side} px for "
                           f"{context.shape.size_px}. Take models that fit each other")
-    points, notes = read_points(config.images, names, side)
+    if config.places is None:
+        points, notes = read_points(config.images, names, side)
+    else:
+        points, notes = choose_points(config.images, config.places, names, side, config.seed)
     if team.rank == 0:
         output.open_folder(config, overwrite)
     team.largest(0, device)                     # the folder is there
@@ -78,7 +82,7 @@ def paint_share(config: PaintConfig, device: torch.device, team: Processes, over
     if todo and team.rank == 0:
         output.log(config.output, f"{len(named) - len(done)} of {len(named)} points to paint on {device}"
                                   f"{f' and {team.count - 1} more' if team.count > 1 else ''}: "
-                                  f"{estimate(sampler, device)}")
+                                  f"{estimate(sampler, device, len(todo))}")
     path = config.output / manifest_name(team.rank)
     with open(path, "ab", buffering=0) as manifest, StopRequest() as stop, Progress(len(todo), "points") as progress:
         for start in range(0, len(todo), config.batch_size):
@@ -167,29 +171,40 @@ def noise_of(seed: int, point: Point, attempt: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(numbers.integers(2 ** 62)))
 
 
-def estimate(sampler: Sampler | FastSampler, device: torch.device) -> str:
-    """How long one point takes at the least, from one evaluation of each kind."""
+def estimate(sampler: Sampler | FastSampler, device: torch.device, count: int) -> str:
+    """How long one point and `count` of them take at the least, from one evaluation of each kind."""
     context, defect = sampler.context, sampler.defect
-    began = time.perf_counter()
-    image = torch.zeros(1, 3, *(context.shape.size_px,) * 2, device=device, requires_grad=True)
+    image = torch.zeros(1, 3, *(context.shape.size_px,) * 2, device=device)
+    patch = torch.zeros(1, 3, *(defect.shape.size_px,) * 2, device=device)
     zero = torch.zeros(1, dtype=torch.long, device=device)
-    with torch.enable_grad():
-        out = context(image, zero)
-    synchronise(device)
-    forward = time.perf_counter() - began
+
+    def slope() -> None:
+        with torch.enable_grad():
+            given = image.requires_grad_()
+            torch.autograd.grad(context(given, zero).float().sum(), given)
+
     with torch.no_grad():
-        defect(torch.zeros(1, 3, *(defect.shape.size_px,) * 2, device=device), zero, zero)
-    synchronise(device)
-    patch = time.perf_counter() - began - forward
+        forward = seconds_of(lambda: context(image, zero), device)
+        proposal = seconds_of(lambda: defect(patch, zero, zero), device)
     if isinstance(sampler, FastSampler):
-        steps = len(sampler.indices)
-        return f"about {span(steps * (forward + patch))} each"
-    began = time.perf_counter()
-    torch.autograd.grad(out.float().sum(), image)
-    synchronise(device)
-    backward, steps = time.perf_counter() - began, sampler.guided_steps
-    iterations = sampler.config.guidance.iterations(sampler.config.walk.start, len(sampler.schedule))
-    return f"about {span(steps * ((1 + iterations) * forward + iterations * backward + patch))} each"
+        each = len(sampler.indices) * (forward + proposal)
+    else:
+        iterations = sampler.config.guidance.iterations(sampler.config.walk.start, len(sampler.schedule))
+        guided = forward + proposal + (iterations * seconds_of(slope, device) if iterations else 0)
+        each = sampler.guided_steps * guided
+    return f"about {f'{each:.1f} s' if each < 10 else span(each)} each, {span(each * count)} in all"
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """How long it takes, once it has been done before, where that is short."""
+    for _ in range(2):
+        began = time.perf_counter()
+        work()
+        synchronise(device)
+        taken = time.perf_counter() - began
+        if taken > SHORT_S:
+            break
+    return taken
 
 
 @contextlib.contextmanager

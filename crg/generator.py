@@ -36,6 +36,7 @@ TASKS = {"crg-context": ContextTask, "crg-defect": DefectTask}
 LEAST_PATCH_PX, LARGEST_PATCH_PX = 32, 64
 ROOM = 1.25                         # a patch is so many times as long as nine tenths of the defects at least
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
+SHEET = SheetConfig(samples=16, shown=8)
 NOISIEST = {"crg-context": 0.3, "crg-defect": 0.5}      # share of the schedule: the sampler begins below both
 
 
@@ -64,7 +65,7 @@ class CrgGenerator:
             return TASKS[name](config, chosen, dataset=dataset if config.data.root is None else None, run=run)
 
         place.train(wanted, task_of, chosen)
-        painter = Painter.load(place.folder, settings.sampler)
+        painter = Painter.load(place.folder, settings.sampler, device)
         place.check_classes(painter.classes, bank.labels)
         return cls(painter, models=weights_hash(part[1] for part in painter.parts if part is not None),
                    window_px=painter.window_px)
@@ -89,7 +90,7 @@ def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: tor
         "loss": LossConfig(noisiest=NOISIEST[name]),
         "optimizer": OptimizerConfig(learning_rate=1e-3, warmup_steps=min(50, steps), decay_steps=steps),
         "ema": EmaConfig(half_life_steps=max(steps / 20, 1)),
-        "sheet": SheetConfig(samples=16, shown=8)}
+        "sheet": SHEET}
     multipliers = (1, 1, 2, 2) if context else (1, 2, 2)
     size = 2 * patch if context else patch
     network = NetworkConfig(size_px=size, width=settings.width, multipliers=multipliers, blocks=1, head_channels=16,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from core import config as configs
-from core.device import one_thread
+from core.device import choose, one_thread
 from core.errors import ConfigError, did_you_mean
 
 from .batch import Job
@@ -30,20 +30,21 @@ MASK = MaskConfig(min_difference=0.15)      # no disc is made up where there is 
 
 
 class Painter:
-    """Two networks and a sampler. Pickled to worker processes: it holds arrays, and builds the networks there.
+    """Two networks on a device, and a sampler. Pickled, it is plain arrays, and builds its networks where it arrives.
 
     parts   of the context and of the defect model: the network's shape and its weights
     """
 
     def __init__(self, classes: tuple[str, ...], parts: tuple[tuple[Shape, dict[str, np.ndarray]], ...],
-                 config: SamplerConfig, device: str = "cpu"):
-        self.classes, self.parts, self.config, self.device = classes, parts, config, torch.device(device)
+                 config: SamplerConfig, device: str = "auto"):
+        self.classes, self.parts, self.config, self.device_name = classes, parts, config, device
+        self.device = choose(device)
         models = [Model(network_of(*part), classes, self.device) for part in parts]
         kind = FastSampler if config.kind == "fast" else Sampler
         self.sampler = kind(*models, config, parts[1][0].size_px)
 
     @classmethod
-    def load(cls, folder: Path, kind: Literal["fast", "exact"] = "fast", device: str = "cpu") -> "Painter":
+    def load(cls, folder: Path, kind: Literal["fast", "exact"] = "fast", device: str = "auto") -> "Painter":
         """Of an experiment with runs of crg-context and crg-defect. CheckpointError, ConfigError: they do not fit."""
         runs = [find_run(folder, model) for model in (ContextConfig, DefectConfig)]
         names = tuple((runs[1] / "classes.txt").read_text(encoding="utf-8").splitlines())
@@ -59,7 +60,7 @@ class Painter:
         return cls(names, parts, config, device)
 
     def __getstate__(self) -> tuple:
-        return self.classes, self.parts, self.config, str(self.device)
+        return self.classes, self.parts, self.config, self.device_name
 
     def __setstate__(self, state: tuple) -> None:
         self.__init__(*state)
@@ -103,7 +104,7 @@ class Painter:
         with one_thread():
             painted = self.sampler.paint([job], self.device, *limits)
         made = np.clip(np.rint((painted.image[0].float().cpu().numpy() + 1) * 127.5), 0, 255).astype(np.uint8)
-        alpha = support(painted.mask[0, 0].cpu().numpy() * inside, view, paste=True) * around[..., 0]
+        alpha = support(painted.mask[0, 0].float().cpu().numpy() * inside, view, paste=True) * around[..., 0]
         whole = np.zeros(window.shape[:2], np.float32)
         at, of = view.overlap(whole.shape)
         whole[at] = alpha[of]

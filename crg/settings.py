@@ -138,10 +138,21 @@ class SourceConfig(Section):
         return self
 
 
+class PlacesConfig(Section):
+    """Points that are chosen, like the places of a labelled set's defects, in place of text files."""
+    data: Path = Field(description="labelled set, in any layout of scripts/convert.py --help, whose defects show where "
+                       "such defects lie")
+    format: str = Field("auto", description="the set's format by name, where two fit")
+    count: int = Field(60, ge=1, description="points, spread over the images; classes take turns")
+    classes: tuple[str, ...] | None = Field(None, description="null: all that the model knows and the set shows")
+
+
 class PaintConfig(Section):
     """One run of the sampler over a folder of images and points."""
     images: Path = Field(description="folder of defect-free images with a text file each: `class x y` a line, x and y "
-                         "in 0..1, or a YOLO row, of which the middle counts")
+                         "in 0..1, or a YOLO row, of which the middle counts; without text files where `places` is "
+                         "given")
+    places: PlacesConfig | None = Field(None, description="choose the points; text files are not read then")
     classes: Path | None = Field(None, description="JSON file of class names and their numbers; null: the model's own")
     output: Path = Path("images")
     seed: int = Field(0, ge=0, description="every line of every image has noise of its own, from this and its place")

@@ -49,7 +49,7 @@ def parser() -> Parser:
     made.add_argument("--size-px", metavar="MIN,MAX", help="least and most px of a defect's longer side")
     made.add_argument("--checkpoints", metavar="DIR", help="experiment whose models the method (midg, crg) uses, or "
                       "trains in it")
-    made.add_argument("--device", help="where networks are trained, and midg's draw: auto, cpu, cuda, cuda:N or mps")
+    made.add_argument("--device", help="where networks are trained, and draw: auto, cpu, cuda, cuda:N or mps")
     made.add_argument("--write", metavar="A,B", help="further label formats beside COCO: yolo, voc, masks, midg")
     made.add_argument("--workers", help="processes; as many as there are cores where not given")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of the configuration")

@@ -8,13 +8,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.command import run_command, starting  # noqa: E402
 
 with starting():
-    from core.device import choose
     from core.registry import resolve
 
 EPILOG = """\
 examples:
   python scripts/sample_generation.py --conf_path confs/pcb_gen.yml
   python scripts/sample_generation.py --conf_path configs/crg-paint.yaml --set images=datasets/clean --device cuda
+  python scripts/sample_generation.py --conf_path configs/crg-paint.yaml --set places.data=datasets/board
   torchrun --nproc-per-node 4 scripts/sample_generation.py --conf_path configs/crg-paint.yaml
   python scripts/sample_generation.py --describe checkpoint/checkpoint-64-defect.pt
 
@@ -40,11 +40,7 @@ def main() -> None:
     if given.describe is not None:
         print(resolve("crg.legacy_weights:describe")(given.describe))
         return
-    config, notes = resolve("crg.legacy:paint_config")(given.conf_path, given.set)
-    for note in notes:
-        print(note, file=sys.stderr)
-    totals = resolve("crg.generation:paint_folder")(config, choose(given.device), overwrite=given.overwrite)
-    print(f"{config.output}: {totals.painted} images with a defect; {totals.rejected} points without a visible one")
+    resolve("crg.command:paint")(given.conf_path, given.set, given.device, given.overwrite)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class DefectGenerator(Protocol):
         """Get ready from the training records; what it trains, it keeps below the run's output folder.
 
         settings  the configuration's section named as the method; None: not given
-        device    where its networks are trained
+        device    where its networks are trained, and draw
         Started again after a kill, it goes on with what it was training and ends with the same generator.
         """
         ...

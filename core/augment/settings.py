@@ -101,7 +101,7 @@ class AugmentConfig(Section):
     crg: CrgSettings | None = Field(None, description="for the method crg; null: all as by default")
     write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
     workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
-    device: str = Field("auto", description="where networks are trained, and midg's draw: auto, cpu, cuda, cuda:N, mps")
+    device: str = Field("auto", description="where networks are trained, and draw: auto, cpu, cuda, cuda:N, mps")
 
 
 # What may differ when a run goes on: none of it changes an image. What these paths hold is known by its content.

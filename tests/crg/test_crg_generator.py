@@ -20,6 +20,7 @@ from core.seeding import rng
 from crg import generator
 from crg.generator import CrgGenerator
 from crg.infer import Painter, allowed_in
+from crg.settings import SheetConfig
 from tests.outputs import assert_changed_at_the_labels_alone
 from tests.sets import CLASSES, write_coco
 
@@ -29,6 +30,14 @@ TINY = {"steps": 3, "patch_px": 16, "batch_size": 2}
 @pytest.fixture(autouse=True)
 def alone(one_thread):
     """One thread: the same numbers on every machine."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_evaluations():
+    """The networks have learnt nothing: a look at two pictures does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "SHEET", SheetConfig(samples=2, shown=1, steps=2))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +124,23 @@ def test_equal_seeds_equal_defects_in_every_process(painter):
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])
     assert not np.array_equal(found[0][0], found[2][0])
+
+
+def test_it_paints_on_the_device_that_is_asked_for(made, data, tmp_path):
+    """Of those that are here; meta, where nothing is computed, stands for another one."""
+    dataset = formats.read(data)
+    built = CrgGenerator.build(dataset, DefectBank.build(dataset), tmp_path, CrgSettings(checkpoints=made / "models"),
+                               device="cpu")
+    assert built.painter.device == torch.device("cpu")
+    assert pickle.loads(pickle.dumps(built.painter)).device_name == "cpu"
+    with pytest.raises(ConfigError, match="device: unknown, got 'gpu'"):
+        Painter.load(made / "models", device="gpu")
+    painter = Painter.load(made / "models")
+    painter.device, seen = torch.device("meta"), []
+    painter.sampler.paint = lambda jobs, device, *limits: seen.append(device) or built.painter.sampler.paint(
+        jobs, "cpu", *limits)
+    painter.paint(window(), (20, 20, 30, 32), "spot", rng(0, 1))
+    assert seen == [torch.device("meta")]
 
 
 def test_a_drawn_shape_bounds_the_defect(made, data, painter):

@@ -2,9 +2,12 @@
 import json
 import os
 import re
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +24,8 @@ from crg import generation
 from crg.generation import paint_folder
 from crg.legacy_weights import save_earlier
 from crg.networks import Shape, UNet
-from crg.points import parse, read_points
-from crg.settings import PaintConfig
+from crg.points import choose_points, parse, read_points
+from crg.settings import PaintConfig, PlacesConfig
 from crg.task import ContextTask, DefectTask
 from crg.views import faded, support, view_of
 from tests.crg import made
@@ -103,7 +106,7 @@ def test_pictures_and_labels_of_every_point(folder, capsys):
         assert line["outside"] == 0
     said = capsys.readouterr().out
     assert "without.png: has no without.txt beside it" in said
-    assert re.search(r"3 of 3 points to paint on cpu: about \d+ s each", said)
+    assert re.search(r"3 of 3 points to paint on cpu: about \d+\.\d s each, \d+ s in all", said)
     assert said.splitlines()[-1] in (out / "log" / "generation.log").read_text()
 
 
@@ -173,6 +176,72 @@ def test_the_earlier_file_paints_as_the_earlier_code_did(folder):
     assert images.read_size(folder / "out" / "sample" / "a_short_cx16_cy16_1.png") == (32, 32)
     lines = [json.loads(line) for line in (folder / "out" / "manifest.jsonl").read_text().splitlines()]
     assert all(line["outside"] > 0 for line in lines)
+
+
+def run_test_py(monkeypatch, *given) -> int:
+    """test.py with these words, in this process."""
+    monkeypatch.setattr(sys, "argv", ["test.py", *map(str, given)])
+    return runpy.run_path(str(ROOT / "test.py"), run_name="test_py")["main"]()
+
+
+def test_the_command_test_py_paints_what_a_configuration_says(folder, monkeypatch):
+    path = folder / "paint.yaml"
+    path.write_text(json.dumps(config(folder).model_dump(mode="json")))
+    (folder / "clean" / "b_c.txt").unlink()
+    assert run_test_py(monkeypatch, "--model", "crg", "--config", path, "--output", folder / "other", "--device", "cpu",
+                   "--set", "seed=3") == 0
+    assert len(list((folder / "other" / "sample").iterdir())) == 2
+    assert json.loads((folder / "other" / "settings.json").read_text())["seed"] == 3
+    for words, problem in ((("--model", "crg"), "--config: missing"),
+                           (("--model", "crg", "--config", path, "--checkpoints", folder), "--checkpoints: not for"),
+                           (("--model", "5", "--config", path), "--config: only for crg")):
+        with pytest.raises(ConfigError, match=problem):
+            run_test_py(monkeypatch, *words)
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory) -> Path:
+    return made.boards(tmp_path_factory.mktemp("boards") / "set", 16)
+
+
+def test_points_are_chosen_where_defects_lie_without_text_files(boards, tmp_path):
+    known = formats.read(boards)
+    pictures = tmp_path / "clean"
+    pictures.mkdir()
+    for number in range(3):
+        shutil.copy(known.good[number].image, pictures / f"{number}.png")
+    places = PlacesConfig(data=boards, count=12)
+    points, notes = choose_points(pictures, places, known.classes, 16, 0)
+    assert len(points) + len(notes) == 12
+    assert len(points) >= 9
+    assert Counter(point.image.stem for point in points).most_common()[-1][1] >= 2
+    assert len({point.label for point in points}) >= 4
+    assert [point.number for point in points] == sorted(point.number for point in points)
+    fewer, _ = choose_points(pictures, PlacesConfig(data=boards, count=5), known.classes, 16, 0)
+    assert fewer == points[:len(fewer)]
+    assert choose_points(pictures, places, known.classes, 16, 1)[0] != points
+    holes = PlacesConfig(data=boards, count=2, classes=("missing_hole",))
+    for point in choose_points(pictures, holes, known.classes, 16, 0)[0]:
+        assert known.classes[point.label] == "missing_hole"
+
+
+def test_chosen_points_are_painted_and_go_on(folder, boards):
+    pictures = folder / "good"
+    pictures.mkdir()
+    known = formats.read(boards)
+    shutil.copy(known.good[0].image, pictures / "board.png")
+    (folder / "classes.json").write_text('{"short": 0, "spur": 1}')
+    given = {"images": pictures, "places": {"data": boards, "count": 3}}
+    totals = paint_folder(config(folder, **given), CPU)
+    assert totals.painted + totals.rejected == 3
+    before = files(folder / "out")
+    assert paint_folder(config(folder, **given), CPU) == totals
+    assert files(folder / "out") == before
+    with pytest.raises(ConfigError, match="the defect model does not know it, got 'spurr'. Did you mean 'spur'"):
+        paint_folder(config(folder, "a", **{**given, "places": {"data": boards, "classes": ["spurr"]}}), CPU)
+    (folder / "classes.json").write_text('{"scratch": 0, "dent": 1}')
+    with pytest.raises(ConfigError, match="shows no defect of the defect model's classes"):
+        paint_folder(config(folder, "b", **given), CPU)
 
 
 def test_models_trained_here_are_taken_from_their_runs(folder):
