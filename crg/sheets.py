@@ -69,7 +69,7 @@ def write_sheet(task, network, folder: Path) -> None:
     steps = Schedule.build(task.config.schedule.steps, task.config.schedule.kind, respacing(task))
     first = max(number for number, timestep in enumerate(steps.timesteps.tolist()) if timestep < task.top)
     start = steps.noised(clean, first, fixed_noise(clean, SHEET_NOISE))
-    columns = {"held out": clean, "noised": start}
+    columns = {"learnt from" if task.learnt else "held out": clean, "noised": start}
     for number, name in enumerate(task.classes or ("generated",)):
         label = torch.full((count,), number, device=task.device) if task.classes else None
         columns[name] = generate(partial(network, classes=label), steps, start, first)

@@ -29,6 +29,7 @@ class DiffusionTask(ABC):
     """What both have in common: one network, its average, one optimiser, timesteps and noise drawn for each sample."""
     Config: type[ModelConfig]
     classes: tuple[str, ...] = ()
+    learnt: bool                        # what is evaluated is learnt from, for want of other images
 
     def __init__(self, config: ModelConfig, device: torch.device, dataset: Dataset | None = None,
                  run: Path | None = None, keep: bool = True):
@@ -52,7 +53,7 @@ class DiffusionTask(ABC):
 
     @abstractmethod
     def read_data(self, dataset: Dataset) -> None:
-        """Set `train_data` and `held_out`."""
+        """Set `train_data`, `held_out` and `learnt`."""
 
     def losses(self, name: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Squared error of the noise, and the bound for the variance: means over samples."""
@@ -65,8 +66,12 @@ class DiffusionTask(ABC):
         return {"noise": parts["noise"].mean(), "variance": self.config.loss.variance * parts["variance"].mean()}
 
     def evaluate(self, folder: Path) -> dict[str, float]:
-        """The average's loss on held-out images, by quarter of the noise, and a sheet of what it generates."""
-        return sheets.evaluate(self, self.averages["network"].module, folder)
+        """The average's loss on held-out images, by quarter of the noise, and a sheet of what it generates.
+
+        Where there is no other image than those that it learns from, the figures are called train_ of them.
+        """
+        figures = sheets.evaluate(self, self.averages["network"].module, folder)
+        return {f"train_{name}": value for name, value in figures.items()} if self.learnt else figures
 
     @classmethod
     def earlier_config(cls, path: Path) -> tuple[dict[str, Any], Sequence[str]] | None:
@@ -92,7 +97,8 @@ class ContextTask(DiffusionTask):
         train = chosen_split(records, "train") or records
         side, seed = config.network.size_px, config.loop.seed
         self.train_data = Squares(train, config.data, side, seed)
-        apart = chosen_split(records, held_out_split(records)) or train
+        split = held_out_split(records)
+        apart, self.learnt = (train, True) if split == "train" else (chosen_split(records, split), False)
         self.held_out = Squares(apart, config.data, side, seed).held_out(config.sheet.samples)
 
 
@@ -108,8 +114,9 @@ class DefectTask(DiffusionTask):
                    if any(item.label in self.classes and not item.ignore for item in record.instances)]
         side, seed = config.network.size_px, config.loop.seed
         split = held_out_split(records)
+        self.learnt = split == "train"
         self.train_data = Patches(chosen_split(records, "train") or records, self.classes, config.data, side, seed)
-        apart = (self.train_data if split == "train"
+        apart = (self.train_data if self.learnt
                  else Patches(chosen_split(records, split), self.classes, config.data, side, seed))
         self.held_out = apart.held_out(config.sheet.samples)
 

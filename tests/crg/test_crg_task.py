@@ -96,6 +96,17 @@ def test_figures_repeat_and_see_the_average(root, tmp_path):
     assert task.evaluate(tmp_path / "c")["noise"] > one["noise"] + 0.1
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_figures_of_what_is_learnt_from_are_called_so(model, root, tmp_path):
+    """With every image in the one split, and with some kept back."""
+    kind, config = MODELS[model]
+    for ratios, prefix in (((1.0, 0.0, 0.0), "train_"), ((0.5, 0.5, 0.0), "")):
+        task = build(kind, config(root, data={"ratios": ratios}), CPU)
+        found = task.evaluate(tmp_path / f"{prefix}sheet")
+        assert f"{prefix}noise" in found
+        assert all(name.startswith("train_") == bool(prefix) for name in found)
+
+
 def test_only_the_timesteps_that_are_asked_for_are_learnt(root, monkeypatch):
     task = build(ContextTask, made.context_config(root, loss=LossConfig(noisiest=0.1)), CPU)
     seen = []
