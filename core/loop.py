@@ -49,7 +49,9 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
                 # Evaluate, at step 0 too. What is on record already is not repeated.
                 due = (step % loop.evaluate_every == 0 or step == loop.steps) and signum == 0
                 if team.rank == 0 and due and log.evaluated != step:
-                    values, seconds = evaluate(task, loop, run / "samples" / f"step-{step:08d}", step, device)
+                    samples = run / "samples" / f"step-{step:08d}"
+                    values, seconds = evaluate(task, loop, samples, step, device)
+                    log.pictures(step, samples)
                     log.write("evaluate", step, values, {"seconds": seconds})
                     log.say(f"step {step}: evaluated in {seconds:.1f} s: {shown(values)}")
 

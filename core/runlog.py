@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import yaml
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -24,6 +26,7 @@ from .progress import Progress
 # Keys that do not change what is learnt in a step, so that a run may go on with another value.
 FREE = frozenset({"device", "loop.steps", "loop.save_every", "loop.evaluate_every", "loop.report_every",
                   "loop.workers", "loop.keep"})
+PICTURE_PX = 1280       # longest side of a picture in TensorBoard; its file has it whole
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "opencv-python", "scikit-image", "pillow",
             "pydantic")
 
@@ -126,6 +129,8 @@ class RunLog:
             self.record = self.path.open("ab", buffering=0)
             self.diary = (run / "log.txt").open("ab", buffering=0)
             self.events = SummaryWriter(str(run), purge_step=step + 1)
+            if step == 0 and (run / "config.yaml").is_file():
+                self.events.add_text("config", indented((run / "config.yaml").read_text(encoding="utf-8")), 0)
         self.progress = Progress(steps, "steps", done=step, every_s=float("inf"))
 
     def __enter__(self) -> "RunLog":
@@ -158,6 +163,13 @@ class RunLog:
             append(self.record, json.dumps(line).encode() + b"\n")
             for name, value in {**values, **{f"timing/{name}": value for name, value in timing.items()}}.items():
                 self.events.add_scalar(f"{kind}/{name}", value, step)
+
+    def pictures(self, step: int, folder: Path) -> None:
+        """Show the PNG files that a task has left in a folder, in TensorBoard too."""
+        for path in sorted(folder.glob("*.png")) if self.writes else ():
+            with Image.open(path) as picture:
+                picture.thumbnail((PICTURE_PX, PICTURE_PX))
+                self.events.add_image(path.stem, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
     def evaluations(self, name: str) -> list[tuple[int, float | None]]:
         """(step, value) of one figure in every evaluation on record, oldest first; None where it is not finite."""
@@ -196,6 +208,11 @@ def cut(path: Path, step: int) -> int | None:
         end += len(line)
     os.truncate(path, end)
     return evaluated
+
+
+def indented(text: str) -> str:
+    """As TensorBoard shows text unchanged."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def shown(values: Mapping[str, float]) -> str:

@@ -20,10 +20,11 @@ from core.errors import CheckpointError, ConfigError, DataError
 from core.progress import Progress
 from core.visualise import encode_jpeg, shown, white_point
 
+from . import portable
 from .fullimage import Frame, inspect
 from .history import read_threshold
-from .models import build
-from .networks import coco_statistics
+from .models import build, norm_of
+from .networks import Detector, coco_statistics
 from .overlays import verdict_picture
 from .predict import TileDetector
 from .rework import PartVerdict, RulesConfig, judge_part
@@ -54,22 +55,36 @@ class Inspector:
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path | None = None) -> Inspector:
-    """The detector of a run with its best weights, or its newest."""
+    """The detector of a run with its best weights, or its newest; or that of a best_model.pth."""
+    judge = None if rules is None else configs.load(RulesConfig, rules)
+    if run.is_file():
+        kept = portable.read(run)
+        config = configs.load(DetectConfig, None, overrides, values=kept.config.model_dump(mode="json"))
+        network = empty(config, kept.classes)
+        network.load_state_dict(kept.weights)
+        return Inspector(TileDetector(network.to(device).eval(), kept.classes, device), config, kept.threshold, judge)
     config = configs.load(DetectConfig, run / "config.yaml", overrides)
     try:
         classes = tuple(json.loads((run / CLASSES).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{run / CLASSES}: cannot be read, got '{error}'. It names the classes that the run "
                               "learned; copy it with the run") from error
-    network = build(config.network.model_copy(update={"weights": "none", "norm": _norm(config)}), len(classes), 1)
-    if config.network.weights.startswith("coco:"):
-        coco_statistics(network)
+    network = empty(config, classes)
     best, paths = checkpoint.best_path(run), checkpoint.found(run)
     if not best.is_file() and not paths:
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
     checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", network)
     return Inspector(TileDetector(network.to(device).eval(), classes, device), config, read_threshold(run, config),
-                     None if rules is None else configs.load(RulesConfig, rules))
+                     judge)
+
+
+def empty(config: DetectConfig, classes: Sequence[str]) -> Detector:
+    """The network of a config as it was trained, without its weights."""
+    network = build(config.network.model_copy(update={"weights": "none", "norm": norm_of(config.network)}),
+                    len(classes), 1)
+    if config.network.weights.startswith("coco:"):
+        coco_statistics(network)
+    return network
 
 
 def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
@@ -105,13 +120,6 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
                                    "the results of the others"]))
     counts = Counter(row[1] for row in rows)
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
-
-
-def _norm(config: DetectConfig) -> str:
-    """The normalisation that the run was made with, whatever weights it began from."""
-    if config.network.norm != "auto":
-        return config.network.norm
-    return "group" if config.network.weights == "none" else "frozen"
 
 
 def _write(name: str, path: Path, pixels: np.ndarray, frame: Frame, judged: PartVerdict | None, verdict: str,

@@ -22,6 +22,7 @@ class FrameConfig(Section):
     overlap_px: int = Field(160, ge=0, description="px that neighbours share at least; longer than most defects")
     batch: int = Field(8, ge=1, description="tiles a call")
     least_score: float = Field(0.3, ge=0, le=1, description="detections of lower score are dropped")
+    most: int = Field(1000, ge=1, description="detections of a frame that are merged, those of the highest scores")
     foreground: ForegroundConfig = ForegroundConfig()
     merge: MergeConfig = MergeConfig()
 
@@ -62,6 +63,7 @@ def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig) -> Fram
     lap("detect")
     seen = [_visible(window, pixels.shape) for window in windows]
     kept = [piece for piece in pieces if reaches(part, piece.crop, piece.x, piece.y, config.foreground.least_share)]
+    kept = sorted(kept, key=lambda piece: -piece.score)[:config.most]
     defects = merge(kept, seen, config.merge) if kept else []
     lap("merge")
     return Frame(tuple(defects), part, tuple(seen), seconds)

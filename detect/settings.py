@@ -39,27 +39,33 @@ class AugmentConfig(Section):
 class NetworkConfig(Section):
     """Mask R-CNN."""
     name: Literal["resnet50", "resnet50-v2", "resnet18", "small"] = Field("resnet50", description="small: for a CPU")
-    weights: str = Field("none", description="none, backbone:FILE, coco:FILE, or backbone:download, coco:download. "
-                                             "Without, some thousand labelled defects are needed for what hundreds do")
+    weights: str = Field("none", description="none, backbone:FILE, coco:FILE, or backbone:download, coco:download; "
+                                             "checkpoint:FILE is a best_model.pth of one's own. Without, some thousand "
+                                             "labelled defects are needed for what hundreds do")
     trainable_layers: int = Field(3, ge=0, le=5, description="last layers of a backbone with weights that learn")
     norm: Literal["auto", "frozen", "batch", "group"] = Field("auto", description="auto: frozen with weights")
     side_px: int = Field(640, ge=32, description="shorter side that images are scaled to; 800 helps pin-holes")
     anchors_px: tuple[int, int, int, int, int] = Field((16, 32, 64, 128, 256), description="at strides 4 to 64")
     proposals: int = Field(1000, ge=10, description="regions looked at in evaluation; twice as many in training")
     regions: int = Field(512, ge=8, description="regions an image that the heads learn from")
+    anchor_samples: int = Field(256, ge=2, description="anchors an image that the proposals learn from, at most half "
+                                                       "of them on defects; fewer where defects are few and small")
     detections: int = Field(100, ge=1, description="most an image")
 
     @model_validator(mode="after")
     def _consistent(self) -> "NetworkConfig":
         kind, _, file = self.weights.partition(":")
-        if self.weights != "none" and (kind not in ("backbone", "coco") or not file):
-            raise ValueError(f"'weights' must be none, backbone:FILE or coco:FILE, got {self.weights!r}")
+        if self.weights != "none" and (kind not in ("backbone", "coco", "checkpoint") or not file):
+            raise ValueError("'weights' must be none, backbone:FILE, coco:FILE or checkpoint:FILE, got "
+                             f"{self.weights!r}")
         if self.norm == "frozen" and self.weights == "none":
             raise ValueError("'norm' must be group or batch without weights, for frozen statistics would normalise "
                              "nothing, got 'frozen'")
         if kind == "coco" and self.name in ("resnet18", "small") and file == "download":
             raise ValueError(f"'weights' must be none or a file for '{self.name}': there are no published ones, got "
                              f"{self.weights!r}")
+        if kind == "checkpoint" and file == "download":
+            raise ValueError(f"'weights' must name a file of one's own after 'checkpoint:', got {self.weights!r}")
         if kind == "backbone" and self.name == "small":
             raise ValueError(f"'weights' must be none or coco:FILE for 'small', got {self.weights!r}")
         return self

@@ -16,12 +16,12 @@ from core.ema import Average
 from core.errors import DataError
 from core.files import writing
 from core.metrics import decisions
-from core.metrics.detection import coco_figures
+from core.metrics.detection import MOST, coco_figures
 from core.schedules import drops, warmup
 from core.task import Phase
 from core.visualise import grid, overlay, shown, white_point
 
-from . import networks
+from . import networks, portable
 from .apply import CLASSES, apply
 from .data import Windows, open_data
 from .fullimage import Frame, inspect
@@ -31,6 +31,7 @@ from .predict import TileDetector, scored
 from .settings import DetectConfig, OptimConfig
 
 SPLITS, FIGURES = "splits.json", "figures.json"
+LEAST_SCORE = 0.001     # of a detection that COCO's figures count
 OF_BOXES = ("bbox/AP", "bbox/AP50")
 BESIDE = re.compile(r".*(_low|_high|_q[1-4]|/AR1|/AR10)|.*/(hit|miss|false|passed)|segm/(AP|AR)(_.*|/.*)")
 
@@ -73,7 +74,7 @@ class DetectTask:
         All of them, with intervals, go into figures.json; those that a training is watched by are returned.
         On val the threshold is chosen, and told; on test the one of the best evaluation on val is used.
         """
-        look = self.config.frame.model_copy(update={"least_score": 0.001})
+        look = self.config.frame.model_copy(update={"least_score": LEAST_SCORE, "most": 4 * MOST})
         detector = TileDetector(self.network, self.classes, self.device)
         found, scores = {}, []
         for number, record in enumerate(self.held_out):
@@ -101,6 +102,13 @@ class DetectTask:
 
     def summarise(self, run: Path) -> None:
         write_history(run, self.config)
+        portable.write(run, self.config, self.classes)
+
+    @classmethod
+    def samples(cls, config: DetectConfig) -> int:
+        """Samples of one epoch: each defective training image once, and the good ones beside them."""
+        dataset, _ = open_data(config.data)
+        return len(Windows(dataset.of_split("train"), dataset.classes, config.data, config.augment, 0))
 
     @classmethod
     def apply(cls, run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],

@@ -11,7 +11,7 @@ from core.command import Parser, run_command, starting  # noqa: E402
 with starting():
     from core import checkpoint, config, experiment, loop, registry
     from core.device import choose
-    from core.errors import CheckpointError, ConfigError
+    from core.errors import CheckpointError, ConfigError, did_you_mean
     from core.files import whole_file
 
 EPILOG = """examples:
@@ -20,8 +20,9 @@ EPILOG = """examples:
   python scripts/inference.py --model model1 --full-image frame.bmp --rules configs/rework.yaml
   python scripts/inference.py --model model1 --evaluate
 
-The detector is that of OUTPUT/PRODUCT/checkpoints. Results go to OUTPUT/PRODUCT/inference_results/TIME: summary.csv,
-defects/NAME.json, overlays/NAME.jpg, and coco and labelme, which can be corrected by hand and learned from again."""
+The detector is the best of OUTPUT/PRODUCT/runs, or OUTPUT/PRODUCT/checkpoints/best_model.pth where that alone was
+copied here. Results go to OUTPUT/PRODUCT/inference_results/TIME: summary.csv, defects/NAME.json,
+overlays/NAME.jpg, and coco and labelme, which can be corrected by hand and learned from again."""
 WAYS = {"image": "a patch: no background is looked for", "folder": "a folder of patches, and those below it",
         "full_image": "a whole frame: background, tiles, merging; or a folder of frames"}
 
@@ -32,6 +33,7 @@ def parser() -> Parser:
     for name, text in WAYS.items():
         made.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="PATH", help=text)
     made.add_argument("--evaluate", action="store_true", help="figures on the test images, at the threshold of val")
+    made.add_argument("--checkpoint", type=Path, metavar="FILE", help="a best_model.pth or latest.pth of the product")
     made.add_argument("--output-root", type=Path, default=Path("output"), metavar="DIR", help="folder of the products")
     made.add_argument("--output", type=Path, metavar="DIR", help="where results go")
     made.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
@@ -48,40 +50,73 @@ def main() -> None:
     if len(chosen) + given.evaluate != 1:
         raise ConfigError("--image, --folder, --full-image, --evaluate: give exactly one of them, got "
                           f"{len(chosen) + given.evaluate}")
-    model, task_type = experiment.chosen_model("detect")
     product = given.output_root / given.model
-    if not (product / "checkpoints").is_dir():
-        there = sorted(path.parent.name for path in given.output_root.glob("*/checkpoints"))
-        raise ConfigError(f"--model {given.model}: no such product in {given.output_root}, got nothing there. "
-                          f"Trained ones are {', '.join(there) or 'none'}")
-    run = experiment.finished_run(product / "checkpoints", model)
+    source = detector(given.checkpoint, product)
     output = experiment.free(given.output or product / "inference_results" / time.strftime("%Y%m%d-%H%M%S"),
                              given.overwrite)
     device = choose(given.device)
     if given.evaluate:
-        values = evaluated(task_type, run, given.set, output, device)
+        for line in told(evaluated(source, product, given.set, output, device)):
+            print(line)
     else:
         whole = [] if chosen == ["full_image"] else ["frame.foreground.method=none"]
-        values = registry.resolve("detect.apply:apply")(run, {"input": getattr(given, chosen[0])}, output,
+        values = registry.resolve("detect.apply:apply")(source, {"input": getattr(given, chosen[0])}, output,
                                                         [*whole, *given.set], device, given.rules)
-    for name, value in values.items():
-        print(f"{name}: {value:g}")
+        for name, value in values.items():
+            print(f"{name}: {value:g}")
     print(f"{output}: results")
 
 
-def evaluated(task_type: type, run: Path, overrides: list[str], output: Path, device) -> dict[str, float]:
-    """The figures of the best weights on the test images, as metrics.json."""
-    settings = config.load(task_type.Config, run / "config.yaml", ["data.evaluate_on=test", *overrides])
-    task = experiment.build(task_type, settings, device, run, keep=False)
-    best, paths = checkpoint.best_path(run), checkpoint.found(run)
-    if not best.is_file() and not paths:
-        raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
-    step = checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", task.network)
-    values, _ = loop.evaluate(task, settings.loop, output, step, device)
-    output.mkdir(parents=True, exist_ok=True)
+def detector(given: Path | None, product: Path) -> Path:
+    """The run of a product, or the file with its detector. Raises ConfigError."""
+    file = given or product / "checkpoints" / "best_model.pth"
+    run = product / "runs" / "detect"
+    if given is None and (run / "config.yaml").is_file():
+        return run
+    if given is None and not file.is_file():
+        there = sorted({path.parents[1].name for ending in ("runs/detect", "checkpoints/best_model.pth")
+                        for path in product.parent.glob(f"*/{ending}")})
+        raise ConfigError(f"--model {product.name}: no trained detector in {product}. "
+                          f"{did_you_mean(product.name, there)}Trained ones are {', '.join(there) or 'none'}; "
+                          f"train.py --model {product.name} trains one")
+    registry.resolve("detect.portable:of_product")(file, product.name)
+    return file
+
+
+def evaluated(source: Path, product: Path, overrides: list[str], output: Path, device) -> dict[str, float]:
+    """Every figure of a detector on the test images, also as metrics.json; the threshold is that of val."""
+    _, task_type = experiment.chosen_model("detect")
+    usual = ["data.evaluate_on=test", f"data.root={product}"]
+    if source.is_file():
+        kept = registry.resolve("detect.portable:read")(source)
+        settings = config.load(task_type.Config, None, [*usual, f"threshold.value={kept.threshold}", *overrides],
+                               values=kept.config.model_dump(mode="json"))
+        task = experiment.build(task_type, settings, device, None, keep=False)
+        task.network.load_state_dict(kept.weights)
+        step = kept.step
+    else:
+        settings = config.load(task_type.Config, source / "config.yaml", [*usual, *overrides])
+        task = experiment.build(task_type, settings, device, source, keep=False)
+        best, paths = checkpoint.best_path(source), checkpoint.found(source)
+        if not best.is_file() and not paths:
+            raise CheckpointError(f"{source}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
+        step = checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", task.network)
+    loop.evaluate(task, settings.loop, output, step, device)
+    values = json.loads((output / "figures.json").read_text())
     with whole_file(output / "metrics.json") as file:
-        file.write(json.dumps(values, indent=1).encode() + b"\n")
+        file.write(json.dumps({"checkpoint": str(source), "step": step, **values}, indent=1).encode() + b"\n")
     return values
+
+
+def told(values: dict[str, float]) -> list[str]:
+    """The figures that matter, each with its interval where it has one."""
+    lines = []
+    for name, value in values.items():
+        if name.endswith(("_low", "_high")) or not (name.startswith("image/") or name.count("/") == 1):
+            continue
+        between = f" ({values[f'{name}_low']:.3f} to {values[f'{name}_high']:.3f})" if f"{name}_low" in values else ""
+        lines.append(f"{name}: {value:.4g}{between}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """The detector trains, goes on exactly, is measured with val's threshold, and is applied to files."""
 import csv
 import json
+import math
+import re
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from core import checkpoint, experiment
@@ -16,6 +20,7 @@ from core.data.images import image_places, read_image
 from core.errors import CheckpointError, ConfigError, DataError
 from core.loop import train
 from core.runlog import open_run
+from detect import portable
 from detect.apply import apply
 from detect.apply import load as load_inspector
 from detect.models import build
@@ -39,10 +44,10 @@ def trained(root, folder, *options, steps):
 
 
 @pytest.fixture(scope="module")
-def run(root, tmp_path_factory):
+def run(root):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("experiment") / "detect"
+    folder = root / "runs" / "detect"
     trained(root, folder, "loop.evaluate_every=40", steps=40)
     torch.set_num_threads(before)
     return folder
@@ -130,7 +135,7 @@ def test_mistakes_are_named(run, tmp_path, root):
         load_inspector(run, ["network.name=resnet18"], CPU)
     with pytest.raises(ValueError, match="frozen statistics would normalise nothing"):
         NetworkConfig(norm="frozen")
-    with pytest.raises(ValueError, match="must be none, backbone:FILE or coco:FILE"):
+    with pytest.raises(ValueError, match="must be none, backbone:FILE, coco:FILE or"):
         NetworkConfig(weights="imagenet")
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ConfigError, match="network.weights: of another network than resnet18, .*no 'bn1"):
@@ -166,20 +171,60 @@ def test_the_inference_command(run, root, tmp_path, monkeypatch, capsys):
             runpy.run_path(str(Path(__file__).parents[2] / "scripts/inference.py"), run_name="__main__")
         printed = capsys.readouterr()
         return left.value.code, printed.out + printed.err
-    product = tmp_path / "output" / "ring"
-    product.mkdir(parents=True)
-    (product / "checkpoints").symlink_to(run.parent)
-    usual = ("--model", "ring", "--output-root", tmp_path / "output", "--device", "cpu", "--set", "panels=0")
+    usual = ("--model", root.name, "--output-root", root.parent, "--device", "cpu", "--set", "panels=0")
     patch = sorted((root / "images/test").glob("notok*.png"))[0]
     for way in ("--image", "--full-image"):
         code, text = start(*usual, way, patch, "--output", tmp_path / way)
         assert code == 0, text
         assert (tmp_path / way / "summary.csv").is_file()
-    code, text = start(*usual, "--evaluate")
+    code, text = start(*usual, "--evaluate", "--output", tmp_path / "run")
+    assert (code, re.search(r"image/escape: [\d.]+ \([\d.]+ to [\d.]+\)", text) is not None) == (0, True), text
+    best = root / "checkpoints" / "best_model.pth"
+    code, text = start(*usual, "--evaluate", "--checkpoint", best, "--output", tmp_path / "file")
     assert code == 0, text
-    metrics, = product.glob("inference_results/*/metrics.json")
-    assert "image/escape" in json.loads(metrics.read_text())
+    of_run, of_file = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "file"))
+    assert {**of_run, "checkpoint": ""} == {**of_file, "checkpoint": ""}
     code, text = start(*usual, "--image", patch, "--evaluate")
     assert (code, "give exactly one of them, got 2" in text) == (2, True)
-    code, text = start("--model", "rong", "--output-root", tmp_path / "output", "--evaluate")
-    assert (code, "Trained ones are ring" in text) == (2, True)
+    code, text = start("--model", "rong", "--output-root", root.parent, "--evaluate")
+    assert (code, "Trained ones are m;" in text) == (2, True)
+    (root.parent / "other").mkdir()
+    code, text = start("--model", "other", "--output-root", root.parent, "--evaluate", "--checkpoint", best)
+    assert (code, "a detector of product 'm', got --model other" in text) == (2, True)
+
+
+def test_the_products_folder_has_the_files_of_its_training(run, root, tmp_path):
+    assert (root / "training_history.json").read_bytes() == (run / "training_history.json").read_bytes()
+    latest = portable.read(root / "checkpoints" / "latest.pth")
+    assert (latest.product, latest.classes, latest.step) == (root.name, ("pit",), 40)
+    file = f"checkpoint:{root}/checkpoints/latest.pth"
+    begun = build(latest.config.network.model_copy(update={"weights": file}), 3, 2).state_dict()
+    assert torch.equal(begun["backbone.body.layer1.conv1.weight"], latest.weights["backbone.body.layer1.conv1.weight"])
+    assert begun["roi_heads.box_predictor.cls_score.weight"].shape[0] == 4
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "strange.pth")
+    with pytest.raises(CheckpointError, match="not a detector of this project, got a dict of weights"):
+        portable.read(tmp_path / "strange.pth")
+
+
+def test_train_understands_products(root, monkeypatch, capsys, tmp_path):
+    def start(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["train.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return left.value.code, printed.out + printed.err
+    small = [text for option in SMALL for text in ("--set", option) if "batch_size" not in option]
+    product = tmp_path / "ring"
+    shutil.copytree(root, product, ignore=shutil.ignore_patterns("runs", "checkpoints", "training_history.json"))
+    code, text = start("--model", "ring", "--output-root", tmp_path, "--epochs", 1, "--batch-size", 8, "--lr", 0.004,
+                       "--device", "cpu", *small)
+    assert code == 0, text
+    kept = yaml.safe_load((product / "runs/detect/config.yaml").read_text())
+    assert (kept["loop"]["batch_size"], kept["optim"]["learning_rate"]) == (8, 0.004)
+    assert kept["loop"]["steps"] == math.ceil(2 * len(DetectTask(load(
+        DetectConfig, product / "runs/detect/config.yaml"), CPU).train_data.defective) / 8)
+    assert (product / "checkpoints/best_model.pth").is_file()
+    code, text = start("--product", "rings", "--output-root", tmp_path)
+    assert (code, "Did you mean 'ring'?" in text) == (2, True)
+    code, text = start("--model", "model1", "--output-root", tmp_path)
+    assert (code, "preprocess_to_coco.py --model model1 first" in text) == (2, True)
