@@ -19,6 +19,7 @@ from . import models
 from .apply import CLASSES, apply
 from .data import Crops, open_data
 from .evaluate import evaluate
+from .export import export
 from .history import write_history
 from .legacy import config_values
 from .losses import losses
@@ -79,6 +80,11 @@ class SegmentTask:
               on: torch.device) -> dict[str, float]:
         """See segment.apply."""
         return apply(run, inputs, output, overrides, on)
+
+    @classmethod
+    def export(cls, run: Path, output: Path, overrides: Sequence[str], images: Path | None) -> dict[str, float]:
+        """See segment.export."""
+        return export(run, output, overrides, images)
 
     @classmethod
     def earlier_config(cls, path: Path) -> tuple[dict, Sequence[str]] | None:

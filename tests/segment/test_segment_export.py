@@ -1,0 +1,131 @@
+"""The segmenter as an ONNX file: the same probabilities, the same labels, and no PyTorch where it runs."""
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core import experiment
+from core.config import load
+from core.data.images import read_mask, write_image
+from core.errors import ConfigError, OutputError
+from core.loop import train
+from core.runlog import open_run
+from segment import export
+from segment.apply import apply
+from segment.settings import SegmentConfig
+from segment.task import SegmentTask
+from tests.segment.made import make_set, picture
+
+ROOT, CPU = Path(__file__).resolve().parents[2], torch.device("cpu")
+WITHOUT = "import sys\nfor name in ('torch', 'cv2', 'core', 'segment'): sys.modules[name] = None\nimport runpy\n"
+
+
+@pytest.fixture(scope="module")
+def packages():
+    for name in export.PACKAGES:
+        pytest.importorskip(name, reason=f"{name}, an extra, is not installed")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a small network that has learned a little."""
+    root = make_set(tmp_path_factory.mktemp("set") / "made", 12)
+    config = load(SegmentConfig, None, [
+        f"data.root={root}", "loop.steps=60", "loop.batch_size=8", "loop.workers=0", "data.crop_px=32", "panels=0",
+        "data.defect_share=1", "data.clean_share=0",
+        "network.name=small-unet", "network.filters=4", "optim.learning_rate=0.03", "optim.warmup_steps=0",
+        "optim.ema_half_life_steps=null", "watch=null", "augment.enabled=false", "loop.evaluate_every=60"])
+    folder = tmp_path_factory.mktemp("experiment") / "segment"
+    record = open_run(folder, config.model_dump(mode="json"))
+    task = experiment.build(SegmentTask, config, CPU, record)
+    assert train(task, config.loop, record, device=CPU) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(packages, run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    return path, SegmentTask.export(run, path, [], None)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for name, size in (("even", (96, 80)), ("b/odd", (101, 53))):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_image(folder / f"{name}.png", picture(2, size)[0])
+    write_image(folder / "dot.png", np.full((1, 1, 3), 200, np.uint8))
+    return folder
+
+
+def test_its_answers_are_the_networks(exported):
+    path, found = exported
+    assert found["difference"] < 1e-5
+    assert found["same_label"] == 1
+    assert 0.01 < found["mebibytes"] < 0.5
+    assert path.stat().st_size == pytest.approx(found["mebibytes"] * 2 ** 20)
+
+
+@pytest.mark.parametrize("options", [["--tile", "64"], []])
+def test_the_runner_alone_gives_the_labels_of_the_project(exported, run, images, tmp_path, options):
+    path, _ = exported
+    apply(run, {"input": images}, tmp_path / "ours", [], CPU)
+    script = ROOT / "scripts" / "run_onnx.py"
+    command = [script, path, images, "--output", tmp_path / "theirs", *options]
+    code = f"{WITHOUT}sys.argv = {[str(part) for part in command]!r}\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "even: " in done.stdout
+    for name in ("even", "b/odd", "dot"):
+        ours, theirs = (read_mask(tmp_path / kind) for kind in (f"ours/labels/{name}.png", f"theirs/{name}.png"))
+        assert ours.shape == theirs.shape
+        assert (ours != theirs).mean() < 1e-3
+    assert len(np.unique(read_mask(tmp_path / "theirs" / "even.png"))) > 1
+
+
+def test_blended_tiles_and_unreadable_files(exported, run, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "graph", lambda *_: exported[0].read_bytes())
+    options = ["infer.mode=blend", "infer.tile_px=32", "infer.overlap_px=16"]
+    path = tmp_path / "blend.onnx"
+    SegmentTask.export(run, path, options, images)
+    apply(run, {"input": images}, tmp_path / "ours", options, CPU)
+    (images / "broken.png").write_bytes(b"no image")
+    script = str(ROOT / "scripts" / "run_onnx.py")
+    monkeypatch.setattr(sys, "argv", [script, str(path), str(images), "--output", str(tmp_path / "theirs")])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    (images / "broken.png").unlink()
+    assert ended.value.code == 2
+    assert "broken.png: not a readable image" in capsys.readouterr().err
+    for name in ("even", "b/odd"):
+        ours, theirs = (read_mask(tmp_path / kind) for kind in (f"ours/labels/{name}.png", f"theirs/{name}.png"))
+        assert (ours != theirs).mean() < 0.02           # tiles may lie elsewhere
+
+
+def test_a_file_whose_answers_differ_is_not_written(exported, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "graph", lambda *_: exported[0].read_bytes())
+    monkeypatch.setattr(export, "probabilities", lambda logits: (1.01 * logits).softmax(1))
+    with pytest.raises(OutputError, match="not written, for its answers differ"):
+        SegmentTask.export(run, tmp_path / "model.onnx", [], None)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_without_the_packages_one_line_says_what_to_install(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ConfigError, match="pip install -r requirements-extras.txt, or onnx onnxscript onnxruntime"):
+        SegmentTask.export(run, tmp_path / "model.onnx", [], None)
+
+
+def test_the_file_says_what_a_program_needs_to_know(exported):
+    import onnx
+    path, _ = exported
+    stored = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+    facts = json.loads(stored[export.FACTS])
+    assert facts["classes"] == ["square", "disc"]
+    assert (facts["stride"], facts["reach"], facts["channels"]) == (4, 23, 3)
+    assert len(facts["colours"]) == 2
