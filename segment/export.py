@@ -69,7 +69,7 @@ def needed() -> tuple:
         return tuple(importlib.import_module(name) for name in PACKAGES)[::2]
     except ModuleNotFoundError as error:
         raise ConfigError(f"export: needs packages that are not installed, got '{error}'. "
-                          f"pip install -r requirements-extras.txt, or {" ".join(PACKAGES)}") from error
+                          f"pip install -r requirements-extras.txt, or {' '.join(PACKAGES)}") from error
 
 
 def graph(network: nn.Module, segmenter: Segmenter) -> bytes:
