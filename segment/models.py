@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from core import checkpoint
-from core.errors import CheckpointError, ConfigError
+from core.errors import CheckpointError, ConfigError, did_you_mean
 
 from .networks import Compact, FlexUNet, SmallUNet
 from .settings import CompactConfig, LossConfig, NetworkConfig, SmallUNetConfig, SmpConfig
@@ -71,13 +71,15 @@ def _library_network(config: SmpConfig, outputs: int, channels: int) -> nn.Modul
         library = importlib.import_module(SMP)
     except ModuleNotFoundError as error:
         raise ConfigError(f"network.name: 'smp' needs a package that is not installed, got '{error}'. "
-                          "pip install segmentation-models-pytorch, or choose compact") from error
+                          "pip install -r requirements-extras.txt, or choose compact") from error
     try:
         network = library.create_model(config.decoder, encoder_name=config.encoder, encoder_weights=None,
                                        in_channels=channels, classes=outputs)
     except (KeyError, ValueError) as error:
-        raise ConfigError(f"network.encoder: not one that {config.decoder} takes, got '{config.encoder}' "
-                          f"({error}). See the library's list") from error
+        known = getattr(getattr(library, "encoders", None), "encoders", ())
+        reason = "" if config.encoder not in known else f" ({error})"
+        raise ConfigError(f"network.encoder: not one that {config.decoder} takes, got '{config.encoder}'{reason}. "
+                          f"{did_you_mean(config.encoder, known)}The library's documentation lists them") from error
     if config.weights:
         _load_encoder(network.encoder, config.weights)
     network.stride, network.reach = SMP_STRIDE, None

@@ -50,7 +50,7 @@ class SmallUNetConfig(Section):
 
 
 class SmpConfig(Section):
-    """A network of segmentation-models-pytorch, which is an extra: pip install segmentation-models-pytorch."""
+    """A network of segmentation-models-pytorch, which is an extra: requirements-extras.txt."""
     name: Literal["smp"]
     decoder: Literal["unet", "unetplusplus", "deeplabv3plus", "segformer", "fpn"] = "unet"
     encoder: str = Field("resnet34", description="as the library names it")

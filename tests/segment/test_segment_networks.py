@@ -141,7 +141,7 @@ def test_reach_of_published_shapes(kernel, levels, px):
 
 def test_library_networks_are_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
-    with pytest.raises(ConfigError, match="network.name: 'smp' needs a package .* pip install segmentation-models"):
+    with pytest.raises(ConfigError, match="network.name: 'smp' needs a package .* pip install -r requirements-extras"):
         build(SmpConfig(name="smp"), 7, 3)
 
 
@@ -171,6 +171,17 @@ def test_library_networks_take_local_weights_alone(monkeypatch, tmp_path):
     for wrong in (tmp_path / "text.pt", tmp_path / "absent.pt"):
         with pytest.raises(ConfigError, match="network.weights: .* cannot be loaded into the encoder"):
             build(SmpConfig(name="smp", weights=wrong), 5, 3)
+
+
+@pytest.mark.parametrize(("decoder", "encoder"), [
+    ("unet", "resnet18"), ("deeplabv3plus", "resnet18"), ("segformer", "mit_b0")])
+def test_library_networks_work_where_the_library_is_installed(decoder, encoder):
+    pytest.importorskip("segmentation_models_pytorch", reason="segmentation-models-pytorch, an extra, is not installed")
+    network = build(SmpConfig(name="smp", decoder=decoder, encoder=encoder), 5, 3).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 5, 64, 96)
+    with pytest.raises(ConfigError, match=f"not one that {decoder} takes, got 'resnet81'. Did you mean 'resnet18'"):
+        build(SmpConfig(name="smp", decoder=decoder, encoder="resnet81"), 5, 3)
 
 
 @pytest.mark.parametrize(("option", "message"), [
