@@ -77,6 +77,35 @@ def spreads(rows: Sequence[str], series: dict[str, Sequence[np.ndarray]], unit: 
     return _svg([*_legend(list(series)), *content], bottom + 40, f"Spread by class: {unit}")
 
 
+def intervals(rows: Sequence[str], series: dict[str, Sequence[tuple[float, float, float] | None]],
+              unit: str) -> Markup | None:
+    """A mark at each row's value and a line over its interval, (value, low, high); None where there is no value.
+
+    A low or high that is NaN leaves out the line. The line of zero is drawn.
+    """
+    pooled = np.array([value for column in series.values() for one in column if one is not None for value in one])
+    if not len(pooled):
+        return None
+    left, pitch = _label_width(rows), 11 * len(series) + 9
+    bottom = LEGEND + len(rows) * pitch + 4
+    axis = Axis.over(np.append(pooled[np.isfinite(pooled)], 0), left, WIDTH - 10)
+    zero = f"{axis(0):.1f}"
+    content = [*_ticks(axis, bottom, unit, top=LEGEND), tag("line", x1=zero, x2=zero, y1=LEGEND, y2=bottom,
+                                                            class_="base")]
+    for r, row in enumerate(rows):
+        top = LEGEND + r * pitch + 4
+        content.append(_label(row, left - 8, top + (pitch - 9) / 2))
+        for kind, column in enumerate(series.values()):
+            if column[r] is not None:
+                value, low, high = column[r]
+                y = top + 11 * kind + 4.5
+                if np.isfinite(low) and np.isfinite(high):
+                    content.append(tag("line", x1=f"{axis(low):.1f}", x2=f"{axis(high):.1f}", y1=y, y2=y,
+                                       class_=f"line s{kind}"))
+                content.append(tag("circle", cx=f"{axis(value):.1f}", cy=y, r=3.5, class_=f"bar s{kind}"))
+    return _svg([*_legend(list(series)), *content], bottom + 40, f"Intervals: {unit}")
+
+
 def density(points: np.ndarray, kind: int, name: str, *, cells: int = 24, peak: float | None = None) -> Markup | None:
     """Where points [N, 2] of x, y in 0..1 lie on the image; None where there is none. At most 150 are drawn as dots.
 

@@ -1,4 +1,5 @@
-"""Does generated data help on this set? One command, one table with error bars, on test images that nobody learned from."""
+"""Does generated data help on this set? One table with error bars, on test images that nobody learned from."""
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -99,7 +100,7 @@ def chosen(given) -> StudyConfig:
 
 
 def quoted(text: str) -> str:
-    import json
+    """Text as it stands in YAML, so that a folder called "yes" stays what it is."""
     return json.dumps(text.strip())
 
 

@@ -46,7 +46,7 @@ def allowed(module: str) -> tuple[str, ...] | None:
     part = name.split(".")[0]
     if part in READS:
         return core(*WORKERS, "files", "seeding", "progress", "data.records", *READS[:READS.index(part) + 1])
-    return ("core",) if part == "augment" else None
+    return ("core",) if part in ("augment", "study") else None
 
 
 def libraries(module: str) -> set[str] | None:

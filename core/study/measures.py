@@ -4,8 +4,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..data.records import Record
+from ..data.records import Instance, Record
 from ..metrics import segmentation
+from ..metrics.detection import Scored, coco_figures
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)         # IoU, as COCO's
 RECALLS = np.linspace(0, 1, 101)
@@ -133,9 +134,6 @@ def iou(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
 
 def sizes(truth: Sequence[Record], found: Sequence[Sequence[Found]], classes: Sequence[str]) -> Mapping[str, float]:
     """AP by COCO's sizes, those that occur."""
-    from ..data.records import Instance
-    from ..metrics.detection import Scored, coco_figures
-
     listed = {record.name: [Scored(Instance(label=label, box=box), score) for label, score, box in each]
               for record, each in zip(truth, found, strict=True)}
     figures = coco_figures(truth, listed, classes, kinds=("bbox",), quarters=False)

@@ -32,7 +32,7 @@ class StudyConfig(BaseModel):
     methods: tuple[str, ...] = Field((NONE, "copypaste"), description="none, and generators of scripts/augment.py")
     scales: tuple[float, ...] = Field((1, 2, 3), description="generated images a real defective one")
     seeds: int = Field(3, ge=1, description="shots, generator and network are drawn anew with each")
-    shots: int | None = Field(10, ge=1, description="real defects a class to learn from; null: all of the training split")
+    shots: int | None = Field(10, ge=1, description="real defects a class to learn from; null: all there are")
     format: str = Field("auto", description="format of the set; auto: found out")
     unlabelled: Literal["skip", "good", "error"] = Field("skip", description="what an image without a label file is")
     test_share: float = Field(0.4, gt=0, lt=1, description="of the groups, where the set has no splits of its own")

@@ -15,6 +15,7 @@ from ..metrics import segmentation
 from .measures import Detections, Measured, Segments, sizes
 
 LEAST_SCORE = 0.01      # detections below it are not looked at
+SHOWN_SCORE = 0.3       # and in pictures those below this are left out
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,20 @@ def image_score(task: str, entry: dict, record: Record, classes: Sequence[str]) 
     return values["mAP50-95"]
 
 
-def masks_of(task: str, folder: Path, record: Record, least_score: float = 0.3) -> list[tuple[str, np.ndarray]]:
-    """What was found on an image, for pictures: class and bool [H, W] of each defect."""
+def masks_of(task: str, folder: Path, record: Record, classes: Sequence[str],
+             least_score: float = SHOWN_SCORE) -> list[tuple[int, np.ndarray]]:
+    """What was found on an image, for pictures: the class's number from 0 and bool [H, W] of each defect."""
     if task == "segment":
         labels = read_mask(folder / "labels" / f"{record.name}.png")
-        return [(str(number), labels == number) for number in np.unique(labels) if number]
-    document = json.loads((folder / "defects" / f"{record.name}.json").read_text(encoding="utf-8"))
-    shown = []
-    for one in document["defects"]:
-        if one["score"] >= least_score:
+        return [(int(number) - 1, labels == number) for number in np.unique(labels) if number]
+    masks = []
+    for one in _document(folder, record)["defects"]:
+        if one["score"] >= least_score and one["class"] in classes:
             mask = np.zeros(record.size[::-1], bool)
             crop, x, y = rle_crop(one["rle"])
             mask[y:y + crop.shape[0], x:x + crop.shape[1]] = crop
-            shown.append((one["class"], mask))
-    return shown
+            masks.append((classes.index(one["class"]), mask))
+    return masks
 
 
 def _segmented(folder: Path, record: Record, classes: Sequence[str]) -> dict:
@@ -102,6 +103,9 @@ def _segmented(folder: Path, record: Record, classes: Sequence[str]) -> dict:
 
 
 def _detected(folder: Path, record: Record, classes: Sequence[str]) -> dict:
-    document = json.loads((folder / "defects" / f"{record.name}.json").read_text(encoding="utf-8"))
-    return {"found": [[one["class"], one["score"], *one["bbox"]] for one in document["defects"]
+    return {"found": [[one["class"], one["score"], *one["bbox"]] for one in _document(folder, record)["defects"]
                       if one["class"] in classes]}
+
+
+def _document(folder: Path, record: Record) -> dict:
+    return json.loads((folder / "defects" / f"{record.name}.json").read_text(encoding="utf-8"))

@@ -2,7 +2,6 @@
 import json
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..data.images import write_bytes, write_image
 from ..data.records import Dataset, Instance, Record
 from ..data.shapes import box_ring
 from ..device import choose
-from ..errors import DataError, Stopped
+from ..errors import Stopped
 from ..files import writing
 from ..runlog import open_run
 from .arms import ONLY, WITHOUT, Arm
@@ -25,7 +24,7 @@ from .sets import TEST, check_clean, link, paths, shots_folder, told, twin
 from .settings import StudyConfig
 from .tasks import TASKS, judged
 
-RESULT, MINUTES, BLANK_PX = "result.json", "minutes.json", 64
+RESULT, MINUTES, FOUND, BLANK_PX = "result.json", "minutes.json", "found", 64
 
 
 def arm_folder(study: Path, arm: Arm) -> Path:
@@ -132,7 +131,7 @@ def predict(config: StudyConfig, facts: dict, arm: Arm, folder: Path) -> list[di
     """Apply the network to the test images, into folder/found; returns one entry an image."""
     task = TASKS[config.task]
     model, task_type = experiment.chosen_model(task.model)
-    output = folder / "found"
+    output = folder / FOUND
     if output.is_dir():
         shutil.rmtree(output)                       # of an earlier start that was cut off
     test = formats.read(config.output / TEST, "coco")
