@@ -48,6 +48,10 @@ MODELS = table(
           "configs/segment.yaml"),
     Model(8, "detect", "each defect with its mask, by Mask R-CNN: patches or whole frames", "detect.task:DetectTask",
           "configs/detect.yaml"),
+    Model(9, "anomaly", "what is unlike good images, learned from those alone", "detect.anomaly_task:AnomalyTask",
+          "configs/anomaly.yaml"),
+    Model(10, "classify", "good or defective, patch by patch, with a heat map", "detect.classify:ClassifyTask",
+          "configs/classify.yaml"),
 )
 
 # What `test.py --model NAME --config FILE` does: models that work together, after a configuration of their own.

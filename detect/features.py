@@ -5,7 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Features = Callable[[Tensor], Tensor]           # float [N, 3, H, W] in 0..1 -> [N, D, h, w]
+Features = Callable[[Tensor], Tensor]           # float [N, 3, H, W] -> [N, D, h, w]
+
+# Features say by `light` how images are made ready for them: "plain", in 0..1, or "standard", each image of mean 0 and
+# deviation 1 over all of its pixels and channels.
 
 
 class FilterBank(nn.Module):
@@ -14,6 +17,8 @@ class FilterBank(nn.Module):
     Nothing is learned and nothing has to be fetched; about as good as a network with random weights, so a test of the
     machinery and no detector to rely on.
     """
+
+    light = "plain"
 
     def __init__(self, stride: int = 4, sigmas_px: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)):
         super().__init__()
@@ -44,20 +49,52 @@ class FilterBank(nn.Module):
 class LayerFeatures(nn.Module):
     """Layers of a backbone, each averaged over 3 x 3 places, at the first one's grid (Roth et al. 2022, PatchCore).
 
-    backbone  float [N, 3, H, W] -> dict of maps, such as torchvision's create_feature_extractor makes
+    backbone  float [N, 3, H, W] -> dict of maps, such as Tapped gives
     """
 
-    def __init__(self, backbone: nn.Module, layers: tuple[str, ...]):
+    def __init__(self, backbone: nn.Module, layers: tuple[str, ...], light: str = "plain"):
         super().__init__()
-        self.backbone, self.layers = backbone.eval().requires_grad_(False), layers
+        self.backbone, self.layers, self.light = backbone, layers, light
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
+        modes = [part for part in self.backbone.modules() if part.training]
+        for part in modes:                                      # a network may be learning meanwhile
+            part.training = False
         maps = self.backbone(images)
+        for part in modes:
+            part.training = True
         averaged = [functional.avg_pool2d(maps[name], 3, 1, 1, count_include_pad=False) for name in self.layers]
         grid = averaged[0].shape[2:]
-        return torch.cat([averaged[0], *(functional.interpolate(one, grid, mode="bilinear", align_corners=False)
-                                         for one in averaged[1:])], 1)
+        return torch.cat([averaged[0], *(on_grid(one, grid) for one in averaged[1:])], 1)
+
+
+class Tapped(nn.Module):
+    """A network's inner maps by the names of its parts (torch's named_modules)."""
+
+    def __init__(self, network: nn.Module, layers: tuple[str, ...]):
+        super().__init__()
+        self.network, self.layers = network, layers
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        found, hooks = {}, []
+        for name in self.layers:
+            def keep(part: nn.Module, given: tuple, made: Tensor, name: str = name) -> None:
+                found[name] = made
+            hooks.append(self.network.get_submodule(name).register_forward_hook(keep))
+        try:
+            self.network(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+
+def on_grid(maps: Tensor, grid: torch.Size) -> Tensor:
+    """Coarser maps interpolated, finer ones averaged."""
+    if maps.shape[2] > grid[0]:
+        return functional.adaptive_avg_pool2d(maps, grid)
+    return functional.interpolate(maps, grid, mode="bilinear", align_corners=False)
 
 
 def derivatives(sigma_px: float) -> Tensor:

@@ -11,9 +11,10 @@ from core.errors import CheckpointError, DataError
 from core.metrics.anomaly import map_figures
 from core.metrics.decisions import auroc
 from core.seeding import rng
-from detect.anomaly import PatchCore, PatchCoreConfig, conformal_threshold
+from detect.anomaly import conformal_threshold
 from detect.features import FilterBank, LayerFeatures
 from detect.memory import Reservoir, nearest, spread_out
+from detect.patchcore import PatchCore, PatchCoreConfig
 from tests.sets import defective, plate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,7 +33,7 @@ def truth(number: int) -> np.ndarray:
 def fitted():
     torch.set_num_threads(1)
     return PatchCore(FilterBank(), PatchCoreConfig(sampled=4000, share=0.2, most=600, score="blurred")).fit(
-        pictures(range(k, k + 5), plate) for k in range(100, 120, 5))
+        (pictures(range(k, k + 5), plate), None) for k in range(100, 120, 5))
 
 
 def test_the_reservoir_is_fair_and_flat(monkeypatch):
@@ -120,26 +121,26 @@ def test_a_batch_is_as_its_images_and_a_mask_leaves_the_rest_out(fitted):
     assert fitted(bad, mask)[0].max() == 0
     mask[:, :, 40:] = True
     assert fitted(bad, mask)[1][:, :, :40].max() == 0
-    only_left = PatchCore(FilterBank()).fit([bad], [~mask])
+    only_left = PatchCore(FilterBank()).fit([(bad, ~mask)])
     assert only_left.mean.shape == (36,)
     with pytest.raises(DataError, match="no good image to learn from"):
-        PatchCore(FilterBank()).fit([bad], [torch.zeros_like(mask)])
+        PatchCore(FilterBank()).fit([(bad, torch.zeros_like(mask))])
 
 
 @pytest.mark.parametrize("score", ["max", "top", "blurred"])
 def test_equal_seeds_equal_memories_and_files_come_back(tmp_path, score):
     config = PatchCoreConfig(sampled=500, most=50, score=score)
-    one, other = (PatchCore(FilterBank(), config).fit([pictures(range(4), plate)]) for _ in range(2))
+    one, other = (PatchCore(FilterBank(), config).fit([(pictures(range(4), plate), None)]) for _ in range(2))
     assert torch.equal(one.bank, other.bank)
     one.save(tmp_path / "memory.pt", threshold=3.5)
-    back, threshold = PatchCore.load(tmp_path / "memory.pt", FilterBank())
+    back, beside = PatchCore.load(tmp_path / "memory.pt", FilterBank())
     images = pictures(range(2), plate)
-    assert threshold == 3.5
+    assert beside == {"threshold": 3.5}
     assert all(torch.equal(a, b) for a, b in zip(one(images), back(images)))
     with pytest.raises(CheckpointError, match="was made with other features"):
         PatchCore.load(tmp_path / "memory.pt", FilterBank(sigmas_px=(1.0, 2.0, 4.0, 6.0)))
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="not a memory of good images"):
+    with pytest.raises(CheckpointError, match="not a PatchCore of good images"):
         PatchCore.load(tmp_path / "other.pt", FilterBank())
 
 

@@ -1,0 +1,40 @@
+"""A small U-Net that tells synthetic defects from good surface; what it has learned to see serves as features."""
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 2              # of its answer
+
+
+class DefectNetwork(nn.Module):
+    """float [N, 3, H, W] of mean 0 and deviation 1 -> logits [N, 1, ceil(H / 2), ceil(W / 2)].
+
+    Parts for features: down.0, down.1, ... at strides 2, 4, ..., and on the way up again up.0, up.1, ..., the last at
+    stride 2.
+    """
+
+    def __init__(self, widths: Sequence[int] = (16, 32, 64, 96)):
+        super().__init__()
+        self.down = nn.ModuleList(_block(before, after, 2) for before, after in zip((3, *widths), widths))
+        self.up = nn.ModuleList(_block(before + after, after, 1) for before, after in
+                                zip(widths[:0:-1], widths[-2::-1]))
+        self.head = nn.Conv2d(widths[0], 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x, beside = images, []
+        for block in self.down:
+            x = block(x)
+            beside.append(x)
+        for block, finer in zip(self.up, beside[-2::-1]):
+            x = functional.interpolate(x, finer.shape[2:], mode="bilinear", align_corners=False)
+            x = block(torch.cat([finer, x], 1))
+        return self.head(x)
+
+
+def _block(before: int, after: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after),
+                         nn.LeakyReLU(0.1, inplace=True),
+                         nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+                         nn.LeakyReLU(0.1, inplace=True))
