@@ -7,7 +7,7 @@ from core.visualise import encode_jpeg
 from .losses import IGNORE
 from .settings import AugmentConfig
 
-BLUR_CHANCE, NOISE_CHANCE, JPEG_CHANCE = 0.2, 0.33, 0.2
+BLUR_CHANCE, NOISE_CHANCE, JPEG_CHANCE, GLARE_CHANCE = 0.2, 0.33, 0.2, 0.2
 CELLS = 5               # of the grid whose random shifts an elastic change interpolates
 
 
@@ -65,6 +65,8 @@ def draw_light(random: np.random.Generator, config: AugmentConfig, image: np.nda
     middle = planes.mean()
     planes = (planes - middle) * np.reshape(gains, (-1, 1, 1)) + middle
     planes = planes + random.uniform(-config.brightness, config.brightness)
+    if config.glare and random.random() < GLARE_CHANCE:
+        planes = planes + streak(random, planes.shape[1]) * random.uniform(0, config.glare)
     planes = planes.clip(0, 1) ** np.exp(random.uniform(-1, 1) * np.log1p(config.gamma))
     chances = random.random(3)
     if chances[0] < BLUR_CHANCE and config.blur_sigma_px:
@@ -76,6 +78,15 @@ def draw_light(random: np.random.Generator, config: AugmentConfig, image: np.nda
     if chances[2] < JPEG_CHANCE and config.jpeg_quality:
         planes = _through_jpeg(planes, int(random.integers(config.jpeg_quality, 101)))
     return np.repeat(planes, 3, axis=0) if grey else planes
+
+
+def streak(random: np.random.Generator, side_px: int) -> np.ndarray:
+    """float32 [S, S] in 0..1: a soft band of light across the crop, brighter along a part of it."""
+    angle, width = random.uniform(0, np.pi), side_px * np.exp(random.uniform(np.log(0.02), np.log(0.25)))
+    along = np.arange(side_px, dtype=np.float32) - side_px / 2
+    across = along[:, None] * np.sin(angle) + along * np.cos(angle) - random.uniform(-0.6, 0.6) * side_px
+    onward = along[:, None] * np.cos(angle) - along * np.sin(angle) - random.uniform(-0.5, 0.5) * side_px
+    return np.exp(-0.5 * (across / width) ** 2 - 0.5 * (onward / (0.6 * side_px)) ** 2).astype(np.float32)
 
 
 def _bent(random: np.random.Generator, config: AugmentConfig, places: np.ndarray, side_px: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,10 +23,13 @@ from core.seeding import rng
 
 from .augment import draw_geometry, draw_light, warped, warped_labels
 from .losses import IGNORE
+from .paste import pasted
 from .settings import AugmentConfig, DataConfig
 
 MERGED = "defect"
 HARD_SHARE = 0.5        # of the clean crops, where false alarms are given
+PASTED = 1              # position of the draws for a pasted defect, behind the crop's
+PASTE_TRIES = 3         # defects tried where those before were cut off, or too large for the crop
 CLEAN_TRIES = 12        # places looked at for a crop without a defect
 
 
@@ -123,25 +127,55 @@ class Crops(Dataset):
         else:
             number = index % len(self.records)
             centre = self._anywhere(random, number)
-        pixels, labels = self.read(number)
-        crop, target = warped(pixels, labels, places, centre)
+        crop, target = self._cut(random, number, centre, places)
+        if self.augment.enabled and self.augment.paste:
+            crop, target = self._with_another(rng(self.seed, draw, PASTED), crop, target)
         image = draw_light(random, self.augment, to_tensor(crop).numpy())
         image = image if self.config.channels == 3 else image.mean(0, keepdims=True, dtype=np.float32)
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(target.astype(np.int64))
+
+    def _cut(self, random: np.random.Generator, number: int, centre: tuple[float, float],
+             places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The crop round a centre, at native scale or of the smaller image."""
+        if not self.config.reduced_share or random.random() >= self.config.reduced_share:
+            return warped(*self.read(number), places, centre)
+        by = self.config.reduced_by
+        pixels, labels = self.images.get((number, by), lambda: reduced(*self.read(number), by))
+        return warped(pixels, labels, places, self._held(labels.shape[::-1], tuple(at / by for at in centre)))
+
+    def _with_another(self, random: np.random.Generator, crop: np.ndarray, target: np.ndarray) -> tuple:
+        """The crop and its labels with the defect of another one, at the chance that is set."""
+        if random.random() >= self.augment.paste:
+            return crop, target
+        made = crop, target
+        for _ in range(PASTE_TRIES):
+            number, place = self._defect(random)
+            record = self.records[number]
+            shape, x, y = instance_crop(record.instances[place], record.size)
+            centre = x + shape.shape[1] // 2 + 0.5, y + shape.shape[0] // 2 + 0.5
+            places = draw_geometry(random, self.augment, self.config.crop_px)
+            made = pasted(random, crop, target, *warped(*self.read(number), places, centre))
+            if made[0] is not crop:
+                break
+        return made
 
     def read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         return self.images.get(number, lambda: read_labelled(self.records[number], self.classes))
 
     def _on_defect(self, random: np.random.Generator) -> tuple[int, tuple[float, float]]:
         """A record, and a centre so that some pixel of one of its defects lies in the middle half of the crop."""
-        spots = self.defects[random.integers(len(self.defects))]
-        number, place = spots[random.integers(len(spots))]
+        number, place = self._defect(random)
         record = self.records[number]
         crop, x, y = instance_crop(record.instances[place], record.size)
         rows, columns = crop.nonzero()
         at = random.integers(len(rows))
         shift = random.integers(-(self.config.crop_px // 4), self.config.crop_px // 4 + 1, 2)
-        return number, self._held(number, (x + columns[at] + shift[0], y + rows[at] + shift[1]))
+        return number, self._held(record.size, (x + columns[at] + shift[0], y + rows[at] + shift[1]))
+
+    def _defect(self, random: np.random.Generator) -> tuple[int, int]:
+        """A record and the place of one of its instances; classes in turn."""
+        spots = self.defects[random.integers(len(self.defects))]
+        return spots[random.integers(len(spots))]
 
     def _on_clean(self, random: np.random.Generator, places: np.ndarray) -> tuple[int, tuple[float, float]]:
         """A record and a centre without a defect in the crop; the least covered of some tries where all hold one."""
@@ -149,7 +183,7 @@ class Crops(Dataset):
         for _ in range(CLEAN_TRIES):
             if self.hard and random.random() < HARD_SHARE:
                 number, place = self.hard[random.integers(len(self.hard))]
-                centre = self._held(number, place)
+                centre = self._held(self.records[number].size, place)
             else:
                 number = int(random.integers(len(self.records)))
                 centre = self._anywhere(random, number)
@@ -166,15 +200,22 @@ class Crops(Dataset):
 
     def _anywhere(self, random: np.random.Generator, number: int) -> tuple[float, float]:
         width, height = self.records[number].size
-        return self._held(number, (random.integers(width), random.integers(height)))
+        return self._held((width, height), (random.integers(width), random.integers(height)))
 
-    def _held(self, number: int, place: tuple[int, int]) -> tuple[float, float]:
+    def _held(self, size: tuple[int, int], place: tuple[float, float]) -> tuple[float, float]:
         """The centre nearest to a place with the whole crop inside the image, or in the middle of a smaller one."""
         half = (self.config.crop_px - 1) / 2
         offset = half % 1                               # so that crops of an even side fall on whole pixels
         return tuple(
             min(max(int(at) + offset, half), length - 1 - half) if length >= self.config.crop_px
-            else length // 2 - 0.5 + (0.5 - offset) for at, length in zip(place, self.records[number].size))
+            else length // 2 - 0.5 + (0.5 - offset) for at, length in zip(place, size))
+
+
+def reduced(pixels: np.ndarray, labels: np.ndarray, by: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture `by` times smaller, and its labels; a px or more is left of each side."""
+    size = tuple(max(1, side // by) for side in labels.shape[::-1])
+    return (cv2.resize(pixels, size, interpolation=cv2.INTER_AREA),
+            cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
 
 
 def read_hard(path: Path, records: Sequence[Record]) -> list[tuple[int, tuple[int, int]]]:
@@ -198,7 +239,7 @@ class Cache:
     def __init__(self, limit: int):
         self.limit, self.held, self.size = limit, OrderedDict(), 0
 
-    def get(self, key: int, make) -> tuple[np.ndarray, ...]:
+    def get(self, key: object, make) -> tuple[np.ndarray, ...]:
         if key in self.held:
             self.held.move_to_end(key)
             return self.held[key]

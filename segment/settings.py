@@ -18,7 +18,8 @@ class Section(BaseModel):
 class CompactConfig(Section):
     """The default: residual U-Net on the half-resolution grid."""
     name: Literal["compact"] = "compact"
-    widths: tuple[int, ...] = Field((24, 48, 96, 160, 256), min_length=2, description="channels at 1/2, 1/4, 1/8, ...")
+    widths: tuple[int, ...] = Field(
+        (16, 32, 64, 128, 256), min_length=2, description="channels at 1/2, 1/4, 1/8, ...; multiples of 16 are fastest")
 
 
 class FlexUNetConfig(Section):
@@ -90,6 +91,10 @@ class AugmentConfig(Section):
     noise: float = Field(0.03, ge=0, le=1, description="largest deviation, of full scale; on one crop in three")
     jpeg_quality: int | None = Field(60, ge=5, le=100, description="least; on one crop in five; null: none")
 
+    glare: float = Field(0.0, ge=0, le=1, description="brightest streak of light, of full scale; on one crop in five")
+    paste: float = Field(0.0, ge=0, le=1, description="chance of a defect of another training image on a crop, turned "
+                         "and bent like it and in its light")
+
     @model_validator(mode="after")
     def _ordered(self) -> "AugmentConfig":
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -120,6 +125,8 @@ class DataConfig(Section):
     crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale")
     defect_share: float = Field(0.5, ge=0, le=1, description="crops centred on a defect, classes in turn")
     clean_share: float = Field(0.3, ge=0, le=1, description="crops without any defect")
+    reduced_share: float = Field(0.0, ge=0, le=1, description="crops of the image made smaller, for infer.context")
+    reduced_by: int = Field(4, ge=2, le=16, description="how much smaller, per side")
     hard: Path | None = Field(
         None, description="false_alarms.csv of an evaluation on train: every other clean crop lies on one of them")
     epoch_crops: int | None = Field(None, ge=1, description="crops that are called an epoch; null: a crop an image")
