@@ -1,7 +1,8 @@
 """A whole image of any size through a network tile by tile, in bands of rows, without seams.
 
-exact   tiles overlap by the network's reach, lie on its stride's grid and are cut to their cores. What comes out is
-        what the whole image in one call gives, to rounding, and memory is that of a row of tiles.
+exact   what the whole image in one call gives, to rounding. The default network takes the image as a flow of rows
+        (segment.flow). For others tiles overlap by the network's reach, lie on its stride's grid and are cut to their
+        cores, and memory is that of a row of tiles.
 blend   tiles overlap by `overlap_px`; their probabilities are averaged with weights that fall towards a tile's sides,
         but not at the image's border. For networks that look farther than a tile.
 An image whose sides are no multiples of the stride is continued to the right and below by mirroring.
@@ -23,12 +24,14 @@ from core.errors import ConfigError
 from core.tiling import mirror, smaller, starts
 
 from .data import network_input
+from .flow import flow, flows, folded
 from .losses import probabilities
 from .settings import InferConfig
 
 FLIPS = ((), (2,), (3,), (2, 3))
 LEAST_WEIGHT = 1e-3
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3        # of mallopt, bytes
+BAND_PX = 256           # a flow's bands have the area of a tile's longest side times so many rows
 HALOS_A_TILE = 3        # an exact tile is at least so many halos long: one on either side, and a core
 
 
@@ -54,6 +57,11 @@ class Axis:
     spans: tuple[tuple[int, int], ...]
     weights: tuple[Tensor, ...]
 
+    @property
+    def cuts(self) -> list[int]:
+        """The lines between tiles: the first px that counts of each but the first."""
+        return [start + low for start, (low, _) in zip(self.starts, self.spans)][1:]
+
 
 def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int,
             finish: Callable[[Tensor], Tensor] = lambda chances: chances) -> Iterator[tuple[int, Tensor]]:
@@ -63,12 +71,15 @@ def predict(network: nn.Module, image: Rows, config: InferConfig, channels: int,
     The network is in evaluation mode. ConfigError: `exact` for a network of unknown reach; no memory for a tile.
     """
     keep_freed_memory()
+    if flowing(network, config):
+        yield from by_rows(network, image, config, channels, finish)
+        return
     across, down = (axis(length, network, config) for length in image.size)
     scorer = Scorer(network, config, channels)
     waiting = None                              # blend: the sums of rows that a later tile still adds to
     ends = [start + span[0] for start, span in zip(down.starts[1:], down.spans[1:])]
     for start, (low, high), weight, end in zip(down.starts, down.spans, down.weights, [*ends, down.padded]):
-        strip, top = read_strip(image, start, down, across), start + low
+        strip, top = read_strip(image, start, start + down.tile, across.padded), start + low
         if config.mode == "exact":
             band = exact_row(scorer, strip, across, low, high, finish)
         else:
@@ -85,13 +96,42 @@ def predict_whole(network: nn.Module, pixels: np.ndarray, config: InferConfig, c
     return torch.cat([band for _, band in predict(network, WholeRows(pixels), config, channels)], 1)
 
 
+def flowing(network: nn.Module, config: InferConfig) -> bool:
+    """Whether `predict` takes an image as a flow of rows: the mirrored ones of `flips` come from below."""
+    return config.mode == "exact" and flows(network) and not config.flips
+
+
+def by_rows(network: nn.Module, image: Rows, config: InferConfig, channels: int,
+            finish: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """`predict` for a network that `flow` knows."""
+    (width, height), top = image.size, 0
+    device, stride = next(network.parameters()).device, network.stride
+    wide, high = up_to(width, stride), up_to(height, stride)
+    band_px = up_to(-(-config.tile_px * BAND_PX // wide), stride)
+
+    def bands() -> Iterator[tuple[Tensor, bool]]:
+        for start in range(0, high, band_px):
+            end = min(start + band_px, high)
+            rows = network_input(read_strip(image, start, end, wide), channels)
+            yield rows[None].to(device, memory_format=torch.channels_last), end == high
+
+    logits = flow(folded(network).to(memory_format=torch.channels_last), bands())
+    while top < high:
+        with torch.no_grad(), autocast(device, config.precision):
+            band, _ = next(logits)
+        if top < height:
+            yield top, finish(probabilities(band)[0, :, :height - top, :width].cpu())
+        top += band.shape[2]
+
+
 def labels_of(chances: Tensor, threshold: float) -> np.ndarray:
     """Probabilities [K, H, W] -> uint8 [H, W]: the likeliest class, or where K = 1 those above the threshold."""
     if len(chances) == 1:
         return (chances[0] > threshold).to(torch.uint8).numpy()
     best, chosen = chances[0].clone(), torch.zeros(chances.shape[1:], dtype=torch.uint8)
-    for number in range(1, len(chances)):               # five times as fast as argmax over the first axis
-        chosen.masked_fill_(chances[number] > best, number)
+    for number in range(1, len(chances)):               # six times as fast as argmax over the first axis
+        better = (chances[number] > best).view(torch.uint8)
+        torch.maximum(chosen, better.mul_(number), out=chosen)
         torch.maximum(best, chances[number], out=best)
     return chosen.numpy()
 
@@ -141,14 +181,15 @@ def window(tile: int, *, begins: bool, ends: bool) -> Tensor:
     return ramp
 
 
-def read_strip(image: Rows, top: int, down: Axis, across: Axis) -> np.ndarray:
-    """Pixels [tile, W continued, 3]: the rows of the tiles that start at `top`, mirrored beyond the image's border."""
-    wanted = mirror(down.length, top + down.tile)[top:].numpy()
+def read_strip(image: Rows, top: int, bottom: int, wide: int) -> np.ndarray:
+    """Pixels [bottom - top, wide, 3], mirrored beyond the image's border."""
+    width, height = image.size
+    wanted = mirror(height, bottom)[top:].numpy()
     low, high = int(wanted.min()), int(wanted.max()) + 1
     strip = image.rows(low, high)
-    if high - low != down.tile:
+    if bottom > height:
         strip = strip[wanted - low]
-    return strip if across.padded == across.length else strip[:, mirror(across.length, across.padded).numpy()]
+    return strip if wide == width else strip[:, mirror(width, wide).numpy()]
 
 
 def exact_row(scorer: "Scorer", strip: np.ndarray, across: Axis, low: int, high: int,

@@ -123,7 +123,7 @@ class Compact(nn.Module):
     the four its own logits. Skips are added, not concatenated. `widths` are the channels at 1/2, 1/4, 1/8, ...
     """
 
-    def __init__(self, outputs: int, channels: int = 3, *, widths: Sequence[int] = (24, 48, 96, 160, 256)):
+    def __init__(self, outputs: int, channels: int = 3, *, widths: Sequence[int] = (16, 32, 64, 128, 256)):
         super().__init__()
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), ConvNorm(4 * channels, widths[0], 3))
         self.encoder = nn.ModuleList(Residual(width) for width in widths)

@@ -14,6 +14,7 @@ from core.metrics.segmentation import label_changes, seam_ratio
 from core.seeding import rng
 from segment import infer
 from segment.data import network_input
+from segment.flow import folded
 from segment.infer import axis, labels_of, predict, predict_whole
 from segment.losses import probabilities
 from segment.networks import Compact, FlexUNet, SmallUNet
@@ -68,10 +69,34 @@ def test_exact_tiles_give_what_the_whole_image_gives(name, size):
 
 
 def test_a_halo_that_is_too_small_is_seen(monkeypatch):
-    network, pixels = NETWORKS["compact"], image((200, 96))
+    network, pixels = NETWORKS["flexunet"], image((200, 96))
     monkeypatch.setattr(network, "reach", network.reach // 2)
     found = predict_whole(network, pixels, InferConfig(tile_px=16), 3)
     assert (found - at_once(network, pixels, 3)).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("rows", [1, 16, 48, 1000])
+def test_the_default_network_takes_rows_as_they_come(rows, monkeypatch):
+    """In bands of any height, with and without tiles, an image gives what it gives at once."""
+    network, pixels = NETWORKS["compact"], image((61, 210))
+    wanted = at_once(network, pixels, 3)
+    monkeypatch.setattr(infer, "BAND_PX", rows)
+    flowed = list(predict(network, infer.WholeRows(pixels), InferConfig(tile_px=64), 3))
+    assert [top for top, _ in flowed] == [sum(band.shape[1] for _, band in flowed[:place])
+                                          for place in range(len(flowed))]
+    assert len(flowed) > 3 or rows > 16
+    assert (torch.cat([band for _, band in flowed], 1) - wanted).abs().max() < 1e-5
+    monkeypatch.setattr(infer, "flows", lambda network: False)
+    assert (predict_whole(network, pixels, InferConfig(tile_px=16), 3) - wanted).abs().max() < 1e-5
+
+
+def test_batch_norms_are_folded_into_a_copy():
+    network, given = NETWORKS["compact"], torch.rand(1, 3, 32, 48)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = folded(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in found.modules())
+    assert (found(given) - network(given)).abs().max() < 1e-5
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("mode", ["exact", "blend"])
@@ -138,7 +163,7 @@ def test_labels_change_on_tile_lines_no_more_than_elsewhere():
     network, pixels = NETWORKS["flexunet"], image((400, 300))
     config = InferConfig(tile_px=16)
     labels = labels_of(predict_whole(network, pixels, config, 3), 0.5)
-    lines = [axis(side, network, config).starts[1:] for side in (300, 400)]
+    lines = [axis(side, network, config).cuts for side in (300, 400)]
     assert len(lines[1]) > 4
     assert seam_ratio(label_changes(labels, *lines)) == pytest.approx(1, abs=0.15)
 
@@ -154,7 +179,7 @@ def test_memory_is_that_of_a_row_of_tiles():
             asked.append((top, bottom))
             return np.full((bottom - top, 48, 3), 7, np.uint8)
 
-    network, end = NETWORKS["compact"], 0
+    network, end = NETWORKS["flexunet"], 0
     tile = axis(5000, network, InferConfig(tile_px=128)).tile
     for top, band in predict(network, Tall(), InferConfig(tile_px=128), 3):
         assert top == end
@@ -168,7 +193,7 @@ def test_memory_is_that_of_a_row_of_tiles():
 
 
 def test_a_full_memory_halves_the_batch_but_never_the_tile(monkeypatch):
-    network, pixels, calls = NETWORKS["compact"], image((300, 60)), []
+    network, pixels, calls = NETWORKS["flexunet"], image((300, 60)), []
     forward = network.forward
 
     def tight(images):
@@ -188,7 +213,7 @@ def test_a_full_memory_halves_the_batch_but_never_the_tile(monkeypatch):
 
 
 def test_settings_that_cannot_work_are_named(monkeypatch):
-    network = NETWORKS["compact"]
+    network = NETWORKS["flexunet"]
     with pytest.raises(ConfigError, match="infer.overlap_px: must be below the tile's 32 px, got 32"):
         predict_whole(network, image((100, 40)), InferConfig(mode="blend", tile_px=32, overlap_px=32), 3)
     monkeypatch.setattr(network, "reach", None)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from core.data.bands import IndexPng, WholeRows, open_rows  # noqa: E402
+from core.data.bands import PngRows, WholeRows, open_rows  # noqa: E402
 from segment.apply import Segmenter  # noqa: E402
 from segment.networks import Compact  # noqa: E402
 from segment.panels import palette  # noqa: E402
@@ -21,7 +21,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = SegmentConfig.model_validate({"data": {"root": "."}, "loop": {"steps": 1, "batch_size": 1},
-                                           "infer": {"tile_px": 256}})
+                                           "infer": {"tile_px": 128}})
     segmenter = Segmenter(Compact(3, widths=(4, 4)).eval(), ("a", "b"), config)
     segmenter(np.zeros((300, 300, 3), np.uint8))                # libraries take what they need at first use
     image = open_rows(Path(sys.argv[1]))
@@ -29,7 +29,7 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     parts = Parts()
     with open(sys.argv[2], "wb") as file:
-        png = IndexPng(file, image.size, palette(2))
+        png = PngRows(file, image.size, palette(2))
         for labels, sure in segmenter.bands(image):
             png.write(labels)
             parts.add(labels[:1], sure[:1])

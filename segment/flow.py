@@ -1,0 +1,96 @@
+"""The default network on an image that flows through it in bands of rows: as at once, but nothing is computed twice.
+
+Each layer takes bands of rows, one below the other, and keeps the few rows that it needs again with the next one. So
+there are no tiles, no halos and no seams, the cost of a pixel does not depend on the image's size, and memory is that
+of some bands. Only the layers of this package's Compact are known.
+"""
+import copy
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .networks import Compact, Residual
+
+Bands = Iterator[tuple[Tensor, bool]]       # [N, C, h, W], one below the other; and whether it is the last
+
+
+def flows(network: nn.Module) -> bool:
+    """Whether `flow` knows the network."""
+    return isinstance(network, Compact)
+
+
+def flow(network: Compact, bands: Bands) -> Bands:
+    """Logits of an image whose sides are multiples of the stride; `network` is in evaluation mode."""
+    levels, skips = through(network.encoder[0], through(network.stem, bands)), []
+    for down, block in zip(network.down, network.encoder[1:]):
+        levels, skip = itertools.tee(levels)
+        skips.append(skip)
+        levels = through(block, through(down, levels))
+    for up, block, skip in reversed(list(zip(network.up, network.decoder, skips))):
+        levels = through(block, added(through(up, levels), skip))
+    return through(network.head, levels)
+
+
+def through(layer: nn.Module, bands: Bands) -> Bands:
+    """What a layer makes of bands, as it would of the whole."""
+    if isinstance(layer, nn.Sequential):
+        for part in layer:
+            bands = through(part, bands)
+        return bands
+    if isinstance(layer, Residual):
+        straight, around = itertools.tee(bands)
+        return through(nn.ReLU(inplace=True), added(through(layer.second, through(layer.first, around)), straight))
+    if isinstance(layer, nn.Conv2d) and layer.padding[0]:
+        return padded(layer, bands)
+    if isinstance(layer, nn.Conv2d):
+        bands = in_multiples(bands, layer.stride[0])
+    elif isinstance(layer, nn.PixelUnshuffle):
+        bands = in_multiples(bands, layer.downscale_factor)
+    return ((layer(rows), last) for rows, last in bands)
+
+
+def padded(conv: nn.Conv2d, bands: Bands) -> Bands:
+    """A convolution of stride 1 with zeros around the whole."""
+    (around, beside), kept = conv.padding, None
+    for rows, last in bands:
+        zeros = torch.zeros_like(rows[:, :, :around])
+        rows = torch.cat([zeros if kept is None else kept, rows, *([zeros] if last else [])], 2)
+        kept = rows[:, :, -2 * around:]
+        if rows.shape[2] > 2 * around:
+            yield F.conv2d(rows, conv.weight, conv.bias, padding=(0, beside)), last
+
+
+def in_multiples(bands: Bands, of: int) -> Bands:
+    """The same rows in bands whose heights are multiples."""
+    rest = None
+    for rows, last in bands:
+        rows = rows if rest is None else torch.cat([rest, rows], 2)
+        whole = rows.shape[2] // of * of
+        rest = rows[:, :, whole:] if whole < rows.shape[2] else None
+        if whole:
+            yield rows[:, :, :whole], last
+
+
+def added(lagging: Bands, ahead: Bands) -> Bands:
+    """The sum of two flows of the same rows, cut as the first is; takes the first one's memory."""
+    rest = None
+    for rows, last in lagging:
+        while rest is None or rest.shape[2] < rows.shape[2]:
+            rest = next(ahead)[0] if rest is None else torch.cat([rest, next(ahead)[0]], 2)
+        yield rows.add_(rest[:, :, :rows.shape[2]]), last
+        rest = rest[:, :, rows.shape[2]:]
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy of a network in evaluation mode, each batch norm that follows a convolution made part of it."""
+    network = copy.deepcopy(network)
+    for module in list(network.modules()):
+        for place in range(len(module) - 1 if isinstance(module, nn.Sequential) else 0):
+            if isinstance(module[place], nn.Conv2d) and isinstance(module[place + 1], nn.BatchNorm2d):
+                module[place] = fuse_conv_bn_eval(module[place], module[place + 1])
+                module[place + 1] = nn.Identity()
+    return network
