@@ -22,7 +22,7 @@ from core.visualise import encode_jpeg, shown, white_point
 
 from . import portable
 from .fullimage import Frame, inspect
-from .history import read_threshold
+from .history import read_kept
 from .models import build, norm_of
 from .networks import Detector, coco_statistics
 from .overlays import verdict_picture
@@ -74,8 +74,8 @@ def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path 
     if not best.is_file() and not paths:
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
     checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", network)
-    return Inspector(TileDetector(network.to(device).eval(), classes, device), config, read_threshold(run, config),
-                     judge)
+    threshold = read_kept(run, "threshold", config.threshold.value)
+    return Inspector(TileDetector(network.to(device).eval(), classes, device), config, threshold, judge)
 
 
 def empty(config: DetectConfig, classes: Sequence[str]) -> Detector:

@@ -23,10 +23,14 @@ FEATHER_PX = 2.0        # over which a pasted defect fades in
 Target = dict[str, Tensor]
 
 
-def open_data(config: DataConfig, kept: Path | None = None) -> tuple[LabelledSet, splits.Splits]:
-    """Read a set, check that its defects have shapes, and fill in the splits (`kept`: those of an earlier start)."""
+def open_data(config: DataConfig, kept: Path | None = None, *, shapes: bool = True,
+              ) -> tuple[LabelledSet, splits.Splits]:
+    """Read a set, check that its defects have shapes where these are needed, and fill in the splits.
+
+    kept    the splits of an earlier start
+    """
     dataset = formats.read(config.root, config.format, unlabelled=config.unlabelled, classes=config.classes)
-    for record in dataset.records:
+    for record in dataset.records if shapes else ():
         if any(not instance.has_shape and not instance.ignore for instance in record.instances):
             raise DataError(f"{record.image}: boxes alone, got a defect without a shape. Label masks or polygons, or "
                             "have scripts/preprocess_to_coco.py make shapes of rectangles")

@@ -58,7 +58,7 @@ def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig) -> Fram
         clock = now
     part = foreground(pixels, config.foreground)
     lap("foreground")
-    windows = [window for window in tile_windows(pixels.shape[1::-1], config) if _holds(part, window, config)]
+    windows = windows_on(part, pixels.shape[1::-1], config)
     pieces = _found(pixels, windows, detector, config)
     lap("detect")
     seen = [_visible(window, pixels.shape) for window in windows]
@@ -75,6 +75,11 @@ def tile_windows(size: tuple[int, int], config: FrameConfig) -> list[Window]:
     return [(x, y, config.tile_px, config.tile_px) for y in rows for x in columns]
 
 
+def windows_on(part: Foreground, size: tuple[int, int], config: FrameConfig) -> list[Window]:
+    """The tiles that hold something of the part."""
+    return [window for window in tile_windows(size, config) if _holds(part, window, config)]
+
+
 def _holds(part: Foreground, window: Window, config: FrameConfig) -> bool:
     x, y, width, height = window
     seen = part.mask[y:y + height, x:x + width]
@@ -86,13 +91,14 @@ def _found(pixels: np.ndarray, windows: Sequence[Window], detector: Detector, co
     found = []
     for start in range(0, len(windows), config.batch):
         now = windows[start:start + config.batch]
-        for number, (window, pieces) in enumerate(zip(now, detector([_tile(pixels, w) for w in now])), start):
+        for number, (window, pieces) in enumerate(zip(now, detector([tile_of(pixels, w) for w in now])), start):
             found += [placed for piece in pieces if piece.score >= config.least_score
                       and (placed := _placed(piece, window, number, pixels.shape)) is not None]
     return found
 
 
-def _tile(pixels: np.ndarray, window: Window) -> np.ndarray:
+def tile_of(pixels: np.ndarray, window: Window) -> np.ndarray:
+    """A tile's pixels [height, width, 3], continued by reflection where it reaches beyond the frame."""
     x, y, width, height = window
     tile = pixels[y:y + height, x:x + width]
     if tile.shape[:2] == (height, width):

@@ -1,16 +1,20 @@
 """A training's course as training_history.json, and the threshold that belongs to its best weights."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from core.data import splits
 from core.data.images import write_bytes
-from core.watch import standing
-
-from .settings import DetectConfig
+from core.data.records import Record
+from core.metrics import decisions
+from core.metrics.decisions import ThresholdConfig
+from core.watch import WatchConfig, standing
 
 HISTORY, THRESHOLD = "training_history.json", "threshold.json"
+KEPT = {"threshold": "image/threshold", "temperature": "patch/temperature"}     # key there: figure of an evaluation
 
 
-def write_history(run: Path, config: DetectConfig) -> None:
+def write_history(run: Path, watch: WatchConfig | None) -> None:
     """From the record of a run: every evaluation with the losses before it, the best one, and its threshold."""
     entries = [json.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
     evaluations, losses = [], {}
@@ -20,20 +24,38 @@ def write_history(run: Path, config: DetectConfig) -> None:
             losses = named
         elif entry["kind"] == "evaluate":
             evaluations.append({"step": entry["step"], "train": losses, "val": named})
-    metric = config.watch.metric if config.watch else "segm/AP"
+    metric = watch.metric if watch else "segm/AP"
     values = [(one["step"], one["val"].get(metric)) for one in evaluations]
-    stands = standing(values, config.watch) if config.watch else None
+    stands = standing(values, watch) if watch else None
     best = stands.best_step if stands else evaluations[-1]["step"] if evaluations else None
     chosen = next((one["val"] for one in evaluations if one["step"] == best), {})
     history = {"schema": 1, "metric": metric, "best": {"step": best, "value": chosen.get(metric)},
                "evaluations": evaluations}
     write_bytes(run / HISTORY, (json.dumps(history, indent=1) + "\n").encode())
-    if "image/threshold" in chosen:
-        kept = {"step": best, "threshold": chosen["image/threshold"]}
-        write_bytes(run / THRESHOLD, (json.dumps(kept) + "\n").encode())
+    kept = {name: chosen[figure] for name, figure in KEPT.items() if figure in chosen}
+    if kept:
+        write_bytes(run / THRESHOLD, (json.dumps({"step": best, **kept}) + "\n").encode())
 
 
-def read_threshold(run: Path | None, config: DetectConfig) -> float:
-    """The score from which an image counts as defective: the run's, or the config's where none was chosen."""
+def read_kept(run: Path | None, name: str, usual: float) -> float:
+    """What the best evaluation of a run chose, a key of KEPT; `usual` where nothing was chosen."""
     path = None if run is None else run / THRESHOLD
-    return json.loads(path.read_text())["threshold"] if path and path.is_file() else config.threshold.value
+    return json.loads(path.read_text()).get(name, usual) if path and path.is_file() else usual
+
+
+def image_figures(records: Sequence[Record], scores: Sequence[float], on: str, run: Path | None,
+                  config: ThresholdConfig) -> dict[str, float]:
+    """image/NAME of core.metrics.decisions, with image/threshold; nothing where there is no defect to choose it on.
+
+    on      "val": the threshold is chosen by `config`; else the one that the run kept is used, or config.value
+    """
+    bad = [any(not item.ignore for item in record.instances) for record in records]
+    if on == "val":
+        if not any(bad) and config.rule != "fixed":
+            return {}
+        threshold = decisions.choose_threshold(scores, bad, config)
+    else:
+        threshold = read_kept(run, "threshold", config.value)
+    groups = [splits.group_of(record) for record in records]
+    named = decisions.figures(scores, bad, threshold, groups=groups, draws=200)
+    return {"image/threshold": threshold, **{f"image/{name}": float(value) for name, value in named.items()}}

@@ -166,16 +166,23 @@ def _begin(network: MaskRCNN) -> None:
 
 
 def _small(layer: type) -> BackboneWithFPN:
-    """Four stages of one block each on a thin stem: 1.4 million parameters with the heads."""
+    """1.4 million parameters with the heads."""
+    widths = [SMALL_WIDTH * 2 ** k for k in range(4)]
+    return BackboneWithFPN(nn.Sequential(small_stages(layer, 4)), {f"layer{k}": str(k - 1) for k in range(1, 5)},
+                           widths, SMALL_PYRAMID)
+
+
+def small_stages(layer: type, count: int) -> OrderedDict[str, nn.Module]:
+    """Stages of one block each on a thin stem: strides 4, 8, ... and 24, 48, ... channels."""
     width, stages = SMALL_WIDTH, OrderedDict()
     stages["stem"] = nn.Sequential(nn.Conv2d(3, width, 7, 2, 3, bias=False), layer(width), nn.ReLU(inplace=True),
                                    nn.MaxPool2d(3, 2, 1))
-    widths = [width * 2 ** k for k in range(4)]
+    widths = [width * 2 ** k for k in range(count)]
     for number, (before, after) in enumerate(zip([width, *widths], widths), 1):
         stride = 1 if number == 1 else 2
         down = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), layer(after))
         stages[f"layer{number}"] = resnet.BasicBlock(before, after, stride, down, norm_layer=layer)
-    return BackboneWithFPN(nn.Sequential(stages), {f"layer{k}": str(k - 1) for k in range(1, 5)}, widths, SMALL_PYRAMID)
+    return stages
 
 
 def parameters_by_decay(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

@@ -14,8 +14,12 @@ BANNER = {"good": (0, 130, 80), "rework": (225, 150, 0), "review": (0, 100, 190)
 RED = (200, 30, 30)
 
 
-def verdict_picture(pixels: np.ndarray, pieces: Sequence[Piece], verdict: str, classes: Sequence[str]) -> np.ndarray:
-    """uint8 [H, W, 3] with masks tinted and outlined, boxes with class and score, and the verdict along the top."""
+def verdict_picture(pixels: np.ndarray, pieces: Sequence[Piece], verdict: str, classes: Sequence[str],
+                    words: str | None = None) -> np.ndarray:
+    """uint8 [H, W, 3] with masks tinted and outlined, boxes with class and score, and the verdict along the top.
+
+    words   beside the verdict; by default how many defects there are
+    """
     drawn = pixels.copy()
     height, width = pixels.shape[:2]
     line_px, gap_px = max(1, min(height, width) // 1000), max(1, min(height, width) // 250)
@@ -37,8 +41,8 @@ def verdict_picture(pixels: np.ndarray, pieces: Sequence[Piece], verdict: str, c
         draw.rectangle((*place[:2], place[2] - 1, place[3] - 1), fill=colour)
         draw.text((place[0] + 2, (place[1] + place[3]) / 2), text, (255, 255, 255), font, anchor="lm")
     draw.rectangle((0, 0, pixels.shape[1], banner_px), fill=BANNER.get(verdict, RED))
-    words = f"{verdict.upper()}   {len(pieces)} defect{'' if len(pieces) == 1 else 's'}"
-    draw.text((banner_px // 2, banner_px / 2), words, (255, 255, 255), font, anchor="lm")
+    words = words or f"{len(pieces)} defect{'' if len(pieces) == 1 else 's'}"
+    draw.text((banner_px // 2, banner_px / 2), f"{verdict.upper()}   {words}", (255, 255, 255), font, anchor="lm")
     return np.asarray(picture)
 
 

@@ -9,7 +9,7 @@ from core.errors import CheckpointError, ConfigError
 from core.files import whole_file
 from core.weight_files import read_weights
 
-from .history import HISTORY, read_threshold
+from .history import HISTORY, read_kept
 from .settings import DetectConfig
 
 FORMAT = "defectforge-detect-1"
@@ -44,7 +44,8 @@ def write(run: Path, config: DetectConfig, classes: tuple[str, ...]) -> None:
         if source.is_file():
             state = checkpoint.load(source)
             content = {"format": FORMAT, "product": product.name, "step": state["step"], "classes": list(classes),
-                       "config": config.model_dump(mode="json"), "threshold": read_threshold(run, config),
+                       "config": config.model_dump(mode="json"),
+                       "threshold": read_kept(run, "threshold", config.threshold.value),
                        "model": state["parts"]["module/network"]}
             with whole_file(product / CHECKPOINTS / name) as file:
                 torch.save(content, file)

@@ -15,7 +15,6 @@ from core.data.shapes import instance_mask
 from core.ema import Average
 from core.errors import DataError
 from core.files import writing
-from core.metrics import decisions
 from core.metrics.detection import MOST, coco_figures
 from core.schedules import drops, warmup
 from core.task import Phase
@@ -24,8 +23,9 @@ from core.visualise import grid, overlay, shown, white_point
 from . import networks, portable
 from .apply import CLASSES, apply
 from .data import Windows, open_data
-from .fullimage import Frame, inspect
-from .history import read_threshold, write_history
+from .fullimage import inspect
+from .history import image_figures, write_history
+from .merging import Piece
 from .models import build
 from .predict import TileDetector, scored
 from .settings import DetectConfig, OptimConfig
@@ -83,25 +83,15 @@ class DetectTask:
             found[record.name] = scored(frame.defects, record.size)
             scores.append(frame.score)
             if number < self.config.panels:
-                write_image(folder / f"{record.name.replace('/', '_')}.png", panel(pixels, record, frame, self.classes))
-        figures = coco_figures(self.held_out, found, self.classes) | self._verdicts(scores)
+                sure = [piece for piece in frame.defects if piece.score >= self.config.frame.least_score]
+                write_image(folder / f"{record.name.replace('/', '_')}.png", panel(pixels, record, sure, self.classes))
+        figures = coco_figures(self.held_out, found, self.classes) | image_figures(
+            self.held_out, scores, self.config.data.evaluate_on, self.run, self.config.threshold)
         write_bytes(folder / FIGURES, (json.dumps(figures, indent=1) + "\n").encode())
         return {name: value for name, value in figures.items() if watched(name)}
 
-    def _verdicts(self, scores: Sequence[float]) -> dict[str, float]:
-        bad = [any(not item.ignore for item in record.instances) for record in self.held_out]
-        if self.config.data.evaluate_on == "val":
-            if not any(bad) and self.config.threshold.rule != "fixed":
-                return {}
-            threshold = decisions.choose_threshold(scores, bad, self.config.threshold)
-        else:
-            threshold = read_threshold(self.run, self.config)
-        groups = [splits.group_of(record) for record in self.held_out]
-        named = decisions.figures(scores, bad, threshold, groups=groups, draws=200)
-        return {"image/threshold": threshold, **{f"image/{name}": float(value) for name, value in named.items()}}
-
     def summarise(self, run: Path) -> None:
-        write_history(run, self.config)
+        write_history(run, self.watch)
         portable.write(run, self.config, self.classes)
 
     @classmethod
@@ -133,16 +123,16 @@ def schedule_of(config: OptimConfig, steps: int):
     return warmup(drops(config.learning_rate, [round(part * steps) for part in config.drop_at]), config.warmup_steps)
 
 
-def panel(pixels: np.ndarray, record: Record, frame: Frame, classes: tuple[str, ...]) -> np.ndarray:
+def panel(pixels: np.ndarray, record: Record, pieces: Sequence[Piece], classes: tuple[str, ...]) -> np.ndarray:
     """Truth beside prediction."""
     image = shown(pixels, white_point([pixels]))
     true = [instance_mask(item, record.size) for item in record.instances]
     kinds = [classes.index(item.label) for item in record.instances]
     drawn = []
-    for piece in frame.defects[:20]:
+    for piece in pieces:
         mask = np.zeros(image.shape[:2], bool)
         mask[piece.y:piece.box[3], piece.x:piece.box[2]] = piece.crop
         drawn.append(mask)
-    found = overlay(image, drawn, [piece.box for piece in frame.defects[:20]],
-                    kinds=[classes.index(piece.label) for piece in frame.defects[:20]])
+    found = overlay(image, drawn, [piece.box for piece in pieces],
+                    kinds=[classes.index(piece.label) for piece in pieces])
     return grid([[overlay(image, true, kinds=kinds), found]], column_labels=["truth", "found"])
