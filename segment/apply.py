@@ -1,4 +1,5 @@
 """A trained segmenter on image files: index masks, overlays, and every found part as COCO and as a row of a table."""
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +13,19 @@ from torch import nn
 from core import checkpoint
 from core import config as configs
 from core.data import formats
-from core.data.bands import BlockRows, IndexPng, WholeRows, open_rows
-from core.data.images import encode_png, image_places, write_bytes
+from core.data.bands import BlockRows, PngRows, WholeRows, open_rows
+from core.data.images import encode_png, image_places, write_bytes, write_image
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance
-from core.errors import CheckpointError, ConfigError, DataError
+from core.errors import CheckpointError, ConfigError, DataError, did_you_mean
 from core.files import whole_file, writing
 from core.progress import Progress
 from core.visualise import encode_jpeg, shown, white_point
 
 from . import models
+from .context import predict_in_context
 from .evaluate import write_csv
-from .infer import Rows, labels_of, predict
+from .infer import Rows, labels_of
 from .panels import palette, tinted
 from .parts import Part, Parts
 from .settings import SegmentConfig
@@ -40,21 +42,28 @@ class Segmenter:
     classes: tuple[str, ...]
     config: SegmentConfig
 
-    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels [H, W, 3] -> labels uint8 [H, W] and the probability of each in 255ths, uint8 [H, W]."""
-        labels, sure = (np.concatenate(bands) for bands in zip(*self.bands(WholeRows(pixels))))
-        return without_small(labels, self.config.infer.minimum_px), sure
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels [H, W, 3] -> uint8 [M, H, W]: labels, the probability of each in 255ths, and with
+        infer.probabilities those of every output in 255ths."""
+        found = np.concatenate(list(self.bands(WholeRows(pixels))), 1)
+        found[0] = without_small(found[0], self.config.infer.minimum_px)
+        return found
 
-    def bands(self, image: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The same for an image in rows, as bands that follow each other, but that no small part is dropped."""
+    def bands(self, image: Rows, again: Rows | None = None) -> Iterator[np.ndarray]:
+        """The same for an image in rows, as bands that follow each other, but that no small part is dropped.
+
+        again   reads the same image, for infer.context
+        """
         def finish(chances: torch.Tensor) -> torch.Tensor:
             likeliest = torch.maximum(chances[0], 1 - chances[0]) if len(chances) == 1 else chances.amax(0)
             labels = torch.from_numpy(labels_of(chances, self.config.infer.threshold))
-            return torch.stack([labels, likeliest.mul(255).round().byte()])
+            every = chances if self.config.infer.probabilities else chances[:0]
+            return torch.cat([labels[None], torch.cat([likeliest[None], every]).mul(255).round().byte()])
 
-        for _, band in predict(self.network, image, self.config.infer, self.config.data.channels, finish):
-            labels, sure = band.numpy()
-            yield labels, sure
+        config = self.config
+        for _, band in predict_in_context(self.network, image, image if again is None else again, config.infer,
+                                          config.data.channels, finish):
+            yield band.numpy()
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device) -> Segmenter:
@@ -80,7 +89,8 @@ def read_classes(run: Path) -> tuple[str, ...]:
 
 def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
           on: torch.device) -> dict[str, float]:
-    """Write into `output` labels/NAME.png (index, with a palette), overlays/NAME.jpg, objects.csv, and a COCO set.
+    """Write into `output` labels/NAME.png (index, with a palette), overlays/NAME.jpg, objects.csv, verdicts.csv,
+    classes.json and a COCO set; colours/NAME.png and probabilities/NAME/OUTPUT.png where they are asked for.
 
     Images that are worked on in bands have an overlay of at most 4096 px, and are in objects.csv but not in the COCO
     set. A file that cannot be read is passed over; when all others are done, DataError names every one.
@@ -90,65 +100,113 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
             raise ConfigError(f"--{option}: not for the segmenter, which takes --input alone. Leave it out")
     places = image_places(inputs["input"])
     segmenter = load(run, overrides, on)
-    records, rows, unread, done = [], [], [], 0
+    limits = check_limits(segmenter)
+    records, found, unread = [], {}, []
     with Progress(len(places), "images") as progress:
         for name, path in places.items():
             try:
-                parts, record = work_on(segmenter, name, path, output)
+                found[name], record = work_on(segmenter, name, path, output)
             except DataError as error:
                 unread.append(str(error))
             else:
-                done += 1
                 records += [record] * (record is not None)
-                rows += [(name, segmenter.classes[part.number - 1], part.area_px, *part.box, part.confidence)
-                         for part in parts]
             progress.step()
-    if done:
-        write_csv(output / "objects.csv", HEAD, iter(rows))
+    if found:
+        write_findings(output, segmenter.classes, found, limits)
     if records:
-        found = Dataset(root=output, format="masks", classes=segmenter.classes, records=tuple(records))
-        formats.write(found, output, "coco")
+        made = Dataset(root=output, format="masks", classes=segmenter.classes, records=tuple(records))
+        formats.write(made, output, "coco")
     if unread:
         raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
                                    "the results of the others"]))
-    return {"images": done, "objects": len(rows)}
+    return {"images": len(found), "objects": sum(map(len, found.values()))}
+
+
+def check_limits(segmenter: Segmenter) -> list[int]:
+    """Of each class the least area for which an image is NG. ConfigError: a limit of no class."""
+    given = segmenter.config.infer.reject_px
+    unknown = [name for name in given if name not in segmenter.classes]
+    if unknown:
+        raise ConfigError(f"infer.reject_px: no such class, got '{unknown[0]}'. "
+                          f"{did_you_mean(unknown[0], segmenter.classes)}One of {', '.join(segmenter.classes)}")
+    return [given.get(name, 1) for name in segmenter.classes]
+
+
+def write_findings(output: Path, classes: Sequence[str], found: Mapping[str, list[Part]], limits: list[int]) -> None:
+    """objects.csv, a row a part; verdicts.csv, a row an image; classes.json, the names of the labels."""
+    rows = [(name, classes[part.number - 1], part.area_px, *part.box, part.confidence)
+            for name, parts in found.items() for part in parts]
+    write_csv(output / "objects.csv", HEAD, iter(rows))
+    verdicts = [(name, "NG" if any(part.area_px >= limits[part.number - 1] for part in parts) else "OK", len(parts),
+                 sum(part.area_px for part in parts)) for name, parts in found.items()]
+    write_csv(output / "verdicts.csv", ("image", "verdict", "objects", "area_px"), iter(verdicts))
+    write_bytes(output / CLASSES, (json.dumps(classes) + "\n").encode())
 
 
 def work_on(segmenter: Segmenter, name: str, path: Path, output: Path) -> tuple[list[Part], Record | None]:
     """Write the pictures of one image; its parts, and its record where it was worked on as a whole."""
-    image = open_rows(path)
-    mask, picture = output / "labels" / f"{name}.png", output / "overlays" / f"{name}.jpg"
-    for target in (mask, picture):
-        with writing(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-    width, height = image.size
-    if isinstance(image, BlockRows) and width * height > segmenter.config.infer.bands_above_mpx * 1e6:
-        return in_bands(segmenter, image, open_rows(path), mask, picture), None
+    image, classes, infer = open_rows(path), segmenter.classes, segmenter.config.infer
+    picture = place(output, "overlays", f"{name}.jpg")
+    (width, height), table = image.size, palette(len(classes))
+    if isinstance(image, BlockRows) and width * height > infer.bands_above_mpx * 1e6:
+        return in_bands(segmenter, path, name, output), None
     pixels, parts = image.rows(0, height), Parts()
-    labels, sure = segmenter(pixels)
+    labels, sure, *chances = segmenter(pixels)
     parts.add(labels, sure)
-    write_bytes(mask, encode_png(labels, palette=palette(len(segmenter.classes))))
+    write_bytes(place(output, "labels", f"{name}.png"), encode_png(labels, palette=table))
     write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
-    return parts.finished(), found_on(path, name, labels, segmenter.classes)
+    if infer.colour:
+        write_image(place(output, "colours", f"{name}.png"), table[labels])
+    for number, values in zip(output_numbers(segmenter), chances):
+        write_image(place(output, "probabilities", f"{name}/{number}.png"), values)
+    return parts.finished(), found_on(path, name, labels, classes)
 
 
-def in_bands(segmenter: Segmenter, image: Rows, again: Rows, mask: Path, picture: Path) -> list[Part]:
-    """The same for an image larger than memory; `again` reads it a second time, for the overlay."""
-    parts, thin, top = Parts(), [], 0
-    step = -(-max(image.size) // OVERLAY_PX)
-    with whole_file(mask) as file:
-        png = IndexPng(file, image.size, palette(len(segmenter.classes)))
-        for labels, sure in segmenter.bands(image):
-            png.write(labels)
+def in_bands(segmenter: Segmenter, path: Path, name: str, output: Path) -> list[Part]:
+    """The same for an image larger than memory, which is read a second time for the overlay."""
+    image, again = open_rows(path), open_rows(path)
+    parts, thin, top, infer = Parts(), [], 0, segmenter.config.infer
+    step, table = -(-max(image.size) // OVERLAY_PX), palette(len(segmenter.classes))
+    outputs = output_numbers(segmenter) if infer.probabilities else []
+    grey = np.arange(256, dtype=np.uint8)[:, None].repeat(3, 1)
+    with contextlib.ExitStack() as files:
+        def writer(folder: str, file: str, colours: np.ndarray | None) -> PngRows:
+            return PngRows(files.enter_context(whole_file(place(output, folder, file))), image.size, colours)
+
+        index = writer("labels", f"{name}.png", table)
+        coloured = writer("colours", f"{name}.png", None) if infer.colour else None
+        each = [writer("probabilities", f"{name}/{number}.png", grey) for number in outputs]
+        for labels, sure, *chances in segmenter.bands(image, open_rows(path)):
+            index.write(labels)
+            if coloured is not None:
+                coloured.write(table[labels])
+            for png, values in zip(each, chances):
+                png.write(values)
             parts.add(labels, sure)
             first = -top % step
             pixels = again.rows(top, top + len(labels))
             thin.append((np.ascontiguousarray(pixels[first::step, ::step]), labels[first::step, ::step].copy()))
             top += len(labels)
-        png.close()
+        for png in (index, *filter(None, [coloured]), *each):
+            png.close()
     pixels, labels = (np.concatenate(bands) for bands in zip(*thin))
-    write_bytes(picture, encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
+    write_bytes(place(output, "overlays", f"{name}.jpg"),
+                encode_jpeg(tinted(shown(pixels, white_point([pixels])), labels), 90))
     return parts.finished()
+
+
+def output_numbers(segmenter: Segmenter) -> range:
+    """Labels that the network's outputs stand for: without the background's where there is one output."""
+    count = models.output_count(segmenter.config.loss, len(segmenter.classes))
+    return range(len(segmenter.classes) + 1 - count, len(segmenter.classes) + 1)
+
+
+def place(output: Path, folder: str, name: str) -> Path:
+    """A file in a folder of the output, which is made."""
+    path = output / folder / name
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def found_on(path: Path, name: str, labels: np.ndarray, classes: tuple[str, ...]) -> Record:

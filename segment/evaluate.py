@@ -15,8 +15,9 @@ from core.data.images import write_bytes, write_image
 from core.data.records import Record
 from core.metrics import segmentation as seg
 
+from .context import predict_in_context
 from .data import read_labelled
-from .infer import axis, labels_of, predict
+from .infer import axis, labels_of
 from .losses import losses
 from .page import write_page
 from .panels import panel
@@ -75,14 +76,15 @@ def worst_first(judged: Sequence[Judged]) -> list[int]:
 
 def predicted(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> tuple[Tensor, np.ndarray]:
     """Probabilities float32 [K, H, W] and labels uint8 [H, W]."""
-    bands = [band for _, band in predict(network, WholeRows(pixels), config.infer, config.data.channels)]
-    chances = torch.cat(bands, 1)
+    rows = WholeRows(pixels)
+    bands = predict_in_context(network, rows, rows, config.infer, config.data.channels)
+    chances = torch.cat([band for _, band in bands], 1)
     return chances, labels_of(chances, config.infer.threshold)
 
 
 def judge(network: nn.Module, name: str, truth: np.ndarray, chances: Tensor, labels: np.ndarray, count: int,
           config: SegmentConfig) -> Judged:
-    lines = [axis(side, network, config.infer).starts[1:] for side in truth.shape]
+    lines = [axis(side, network, config.infer).cuts for side in truth.shape]
     every = chances if len(chances) > 1 else torch.cat([1 - chances, chances])
     return judge_labels(name, truth, labels, count, *lines, loss=loss_of(chances, truth, config),
                         soft_pixel_accuracy=seg.soft_pixel_accuracy(every.numpy(), truth))

@@ -161,8 +161,14 @@ class InferConfig(Section):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: twice as fast where the processor has it; exact to 1e-2 instead of 1e-4")
     flips: bool = Field(False, description="average over the four mirrorings")
+    context: float = Field(0.0, ge=0, le=1, description="weight of a second pass over the image made smaller; the "
+                           "network must have learned on such crops: data.reduced_share")
+    context_by: int = Field(4, ge=2, le=16, description="how much smaller, per side; as data.reduced_by")
     threshold: float = Field(0.5, gt=0, lt=1, description="of networks with one output")
     minimum_px: int = Field(0, ge=0, description="smaller predicted parts are dropped; not from images in bands")
+    probabilities: bool = Field(False, description="test.py --input: write those of each class in 255ths, as PNG")
+    colour: bool = Field(False, description="test.py --input: write the labels as RGB PNG, beside the index PNG")
+    reject_px: dict[str, int] = Field({}, description="class: least area of a part for which an image is NG; else 1")
     bands_above_mpx: int = Field(
         200, ge=1, description="test.py --input: larger TIFF and BMP are read and written in bands of rows")
 

@@ -1,7 +1,7 @@
 """Images larger than memory: read and written in bands of rows.
 
 TIFF and BigTIFF (strips or tiles, stored plain or deflated) and plain BMP are read from the disk band by band; any
-other image is decoded whole. Index masks are written as PNG, row by row.
+other image is decoded whole. PNG is written row by row.
 """
 import struct
 import zlib
@@ -76,19 +76,21 @@ class BlockRows:
         return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-class IndexPng:
-    """Writes an index mask as PNG with a palette, uint8 [h, W] band after band; `close` ends it."""
+class PngRows:
+    """Writes a PNG uint8 band after band, an index mask [h, W] with a palette, or RGB [h, W, 3]; `close` ends it."""
 
-    def __init__(self, file: BinaryIO, size: tuple[int, int], palette: np.ndarray):
-        """`palette`: uint8 [K, 3]."""
+    def __init__(self, file: BinaryIO, size: tuple[int, int], palette: np.ndarray | None = None):
+        """`palette`: uint8 [K, 3]; None: RGB."""
         self.file, self.packer = file, zlib.compressobj(3)
         file.write(b"\x89PNG\r\n\x1a\n")
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 3, 0, 0, 0))
-        self._chunk(b"PLTE", palette.astype(np.uint8).tobytes())
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 2 if palette is None else 3, 0, 0, 0))
+        if palette is not None:
+            self._chunk(b"PLTE", palette.astype(np.uint8).tobytes())
 
-    def write(self, labels: np.ndarray) -> None:
-        unfiltered = np.zeros((len(labels), labels.shape[1] + 1), np.uint8)
-        unfiltered[:, 1:] = labels
+    def write(self, pixels: np.ndarray) -> None:
+        rows = pixels.reshape(len(pixels), -1)
+        unfiltered = np.zeros((len(rows), rows.shape[1] + 1), np.uint8)
+        unfiltered[:, 1:] = rows
         packed = self.packer.compress(unfiltered.tobytes())
         if packed:
             self._chunk(b"IDAT", packed)

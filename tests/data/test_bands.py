@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.bands import BlockRows, IndexPng, WholeRows, open_rows
+from core.data.bands import BlockRows, PngRows, WholeRows, open_rows
 from core.data.images import read_image, read_mask
 from core.errors import DataError
 from core.seeding import rng
@@ -132,7 +132,7 @@ def test_an_index_png_written_in_bands_is_read_as_a_whole(tmp_path):
     labels = rng(0).integers(0, 7, (61, 47)).astype(np.uint8)
     palette = rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
     buffer = io.BytesIO()
-    png = IndexPng(buffer, (47, 61), palette)
+    png = PngRows(buffer, (47, 61), palette)
     for top in range(0, 61, 10):
         png.write(labels[top:top + 10])
     png.close()
@@ -140,3 +140,13 @@ def test_an_index_png_written_in_bands_is_read_as_a_whole(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "a.png"), labels)
     assert np.array_equal(read_image(tmp_path / "a.png"), palette[labels])
     assert WholeRows(palette[labels]).size == (47, 61)
+
+
+def test_an_rgb_png_written_in_bands_is_read_as_a_whole(tmp_path):
+    pixels, buffer = rng(0).integers(0, 256, (61, 47, 3)).astype(np.uint8), io.BytesIO()
+    png = PngRows(buffer, (47, 61))
+    for top in range(0, 61, 10):
+        png.write(pixels[top:top + 10])
+    png.close()
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    assert np.array_equal(read_image(tmp_path / "a.png"), pixels)

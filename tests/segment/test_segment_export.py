@@ -9,17 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from core import experiment
-from core.config import load
 from core.data.images import read_mask, write_image
 from core.errors import ConfigError, OutputError
-from core.loop import train
-from core.runlog import open_run
 from segment import export
 from segment.apply import apply
-from segment.settings import SegmentConfig
 from segment.task import SegmentTask
-from tests.segment.made import make_set, picture
+from tests.segment.made import picture
 
 ROOT, CPU = Path(__file__).resolve().parents[2], torch.device("cpu")
 WITHOUT = "import sys\nfor name in ('torch', 'cv2', 'core', 'segment'): sys.modules[name] = None\nimport runpy\n"
@@ -29,22 +24,6 @@ WITHOUT = "import sys\nfor name in ('torch', 'cv2', 'core', 'segment'): sys.modu
 def packages():
     for name in export.PACKAGES:
         pytest.importorskip(name, reason=f"{name}, an extra, is not installed")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of a small network that has learned a little."""
-    root = make_set(tmp_path_factory.mktemp("set") / "made", 12)
-    config = load(SegmentConfig, None, [
-        f"data.root={root}", "loop.steps=60", "loop.batch_size=8", "loop.workers=0", "data.crop_px=32", "panels=0",
-        "data.defect_share=1", "data.clean_share=0",
-        "network.name=small-unet", "network.filters=4", "optim.learning_rate=0.03", "optim.warmup_steps=0",
-        "optim.ema_half_life_steps=null", "watch=null", "augment.enabled=false", "loop.evaluate_every=60"])
-    folder = tmp_path_factory.mktemp("experiment") / "segment"
-    record = open_run(folder, config.model_dump(mode="json"))
-    task = experiment.build(SegmentTask, config, CPU, record)
-    assert train(task, config.loop, record, device=CPU) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
