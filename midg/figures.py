@@ -23,6 +23,7 @@ from core.data import formats, images
 from core.data.records import Dataset
 from core.loop import train
 from core.metrics.distribution import kernel_distance
+from core.metrics.diversity import diversity, feature_distances
 from core.metrics.features import defect_crops, extractor
 from core.runlog import open_run
 from core.seeding import rng
@@ -163,28 +164,39 @@ def defect_rows(folder: Path, learnt: Path, unseen: Path, config: DefectConfig, 
     edges = runs.load_average(folder / "midg-edge", "generator", runs.edge_generator(edge_config.network, 0), CPU)
     paint = runs.load_average(folder / "midg-defect", "generator", runs.defect_generator(config.network, 0), CPU)
     copies = CopyPaste(DefectBank.build(formats.read(learnt)))
-    judged = {name: Judged() for name in ("model 3", "copy-paste", "no defect")}
-    real = Judged()
-    for number, maps in enumerate(unseen_maps(unseen, "box")):
+
+    def drawn_by_model(maps: Maps) -> Tensor:
         drawn = drawn_edges(edge_map(edges, maps, None), maps.mask, edge_config.network.line_threshold)
         merged = merged_edges(drawn, maps.background_edges, maps.mask)
+        return paste(painted(paint, maps, merged, None), maps.background, maps.mask)
+
+    judged = {name: Judged() for name in ("model 3", "copy-paste", "no defect")}
+    again = {name: [Judged() for _ in range(SEEDS - 1)] for name in ("model 3", "copy-paste")}
+    real = Judged()
+    for number, maps in enumerate(unseen_maps(unseen, "box")):
         true = paste(maps.image, maps.background, maps.mask)
-        made = {"model 3": paste(painted(paint, maps, merged, None), maps.background, maps.mask),
-                "copy-paste": torch.stack([copied(copies, one, mask[0] > 0, number * 100 + place) for place, (one, mask)
-                                           in enumerate(zip(maps.background, maps.mask))]),
+        made = {"model 3": drawn_by_model(maps), "copy-paste": copied_batch(copies, maps, number, 0),
                 "no defect": maps.background}
         for name, pictures in made.items():
             judged[name].add(pictures, true, maps.mask)
         real.add(true, true, maps.mask)
+        for seed in range(1, SEEDS):
+            noise = torch.from_numpy(rng(8, number, seed).random(maps.noise.shape, np.float32))
+            again["model 3"][seed - 1].add(drawn_by_model(maps._replace(noise=noise)), true, maps.mask)
+            again["copy-paste"][seed - 1].add(copied_batch(copies, maps, number, seed), true, maps.mask)
     beside = {"model 3": f"{steps} steps, {minutes}", "copy-paste": "into the same boxes", "no defect": ""}
     for name, found in judged.items():
         distance = found.distance(real)
         yield (f"fpc, {name} against the real defect: PSNR in the mask", f"{np.mean(found.psnr):.2f} dB", beside[name])
         yield (f"fpc, {name}: kernel distance of defect crops [{EXTRACTOR}]",
                f"{1000 * distance.value:.2f} e-3", f"+- {1000 * distance.standard_error:.2f}, {len(found.crops)} crops")
+    for name, others in again.items():
+        yield (f"fpc, {name}: distance of {SEEDS} seeds in one place [{EXTRACTOR}]",
+               f"{1000 * over_seeds([judged[name], *others]):.1f} e-3", "mean of all places; 0: every time the same")
 
 
 EXTRACTOR = "scattering"
+SEEDS = 3                               # of each place, for how different they are
 
 
 class Judged:
@@ -203,7 +215,18 @@ class Judged:
         return kernel_distance(extract(real.crops), extract(self.crops))
 
 
-def copied(copies: CopyPaste, background: Tensor, mask: Tensor, number: int) -> Tensor:
+def over_seeds(ways: list[Judged]) -> float:
+    """The diversity of crops of the same places."""
+    rows = extractor(EXTRACTOR)([crop for way in ways for crop in way.crops])
+    return diversity(feature_distances(rows), list(range(len(ways[0].crops))) * len(ways)).value
+
+
+def copied_batch(copies: CopyPaste, maps: Maps, number: int, seed: int) -> Tensor:
+    return torch.stack([copied(copies, one, mask[0] > 0, number * 100 + place, seed)
+                        for place, (one, mask) in enumerate(zip(maps.background, maps.mask))])
+
+
+def copied(copies: CopyPaste, background: Tensor, mask: Tensor, number: int, seed: int = 0) -> Tensor:
     """The background with a copied defect in each part of the mask, without its margin: float32 [3, H, W]."""
     picture = background.clone()
     margin = MARGIN_PX
@@ -211,7 +234,7 @@ def copied(copies: CopyPaste, background: Tensor, mask: Tensor, number: int) -> 
     count, _, boxes, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8))
     for part, (x, y, width, height) in enumerate(boxes[1:count, :4].tolist()):
         box = (x + margin, y + margin, x + max(width - margin, margin + 1), y + max(height - margin, margin + 1))
-        generated = copies.generate(Request(image=picture, box=box, label=label, rng=rng(7, number, part)))
+        generated = copies.generate(Request(image=picture, box=box, label=label, rng=rng(7 + seed, number, part)))
         alpha = generated.alpha * torch.from_numpy(boxed([box], tuple(mask.shape), margin))
         picture = torch.lerp(picture, generated.image.float(), alpha.float())
     return picture

@@ -26,7 +26,7 @@ def test_rows(rows):
     names = " ".join(rows)
     for wanted in ("model 1 with the published losses and boxes, box", "model 1 corrected, shape", "an ellipse",
                    "the shape mask shrunk by 5 px", "model 3 against", "copy-paste against", "no defect against",
-                   "copy-paste: kernel distance"):
+                   "copy-paste: kernel distance", "model 3: distance of 3 seeds in one place"):
         assert wanted in names
     (ellipse, outline) = (map(float, re.fullmatch(r"P ([\d.]+)  R ([\d.]+)", figure).groups())
                           for what, (figure, beside) in rows.items() if beside.endswith("no learning"))
