@@ -17,6 +17,7 @@ from core.seeding import rng
 
 from .settings import AugmentConfig, DataConfig
 
+KEPT_BYTES = 256 * 2 ** 20      # of decoded images, in each process that loads data
 LEAST_PX = 4            # of a defect that is left in a window, or it does not count
 FEATHER_PX = 2.0        # over which a pasted defect fades in
 
@@ -55,6 +56,7 @@ class Windows(Dataset):
         self.classes, self.config, self.augment, self.seed = classes, config, augment, seed
         self.defective = [record for record in records if any(not item.ignore for item in record.instances)]
         self.good = [record for record in records if record.is_good]
+        self.decoded: dict[Path, np.ndarray] = {}
         if not self.defective:
             raise DataError(f"{config.root}: no defect to learn from, got none in {len(records)} training images. "
                             "Check the classes and the split")
@@ -82,10 +84,7 @@ class Windows(Dataset):
 
     def _window(self, record: Record, random: np.random.Generator) -> tuple[np.ndarray, list[tuple[Crop, int]]]:
         """A window of an image, round one of its defects if it has some, and the defects in it."""
-        pixels = read_image(record.image)
-        if pixels.shape[1::-1] != tuple(record.size):
-            raise DataError(f"{record.image}: not the size it had when the set was read, got {pixels.shape[1]}x"
-                            f"{pixels.shape[0]} for {record.size[0]}x{record.size[1]}. Read the set anew")
+        pixels = self._decoded(record)
         items = [item for item in record.instances if not item.ignore]
         box = items[random.integers(len(items))].box if items else None
         spans = []
@@ -107,6 +106,18 @@ class Windows(Dataset):
                 if np.count_nonzero(piece[0]) >= min(LEAST_PX, np.count_nonzero(crop)):
                     inside.append((piece, 1 + self.classes.index(item.label)))
         return np.ascontiguousarray(pixels[top:bottom, left:right]), inside
+
+    def _decoded(self, record: Record) -> np.ndarray:
+        """An image's pixels, kept for the next time as far as there is room."""
+        if record.image in self.decoded:
+            return self.decoded[record.image]
+        pixels = read_image(record.image)
+        if pixels.shape[1::-1] != tuple(record.size):
+            raise DataError(f"{record.image}: not the size it had when the set was read, got {pixels.shape[1]}x"
+                            f"{pixels.shape[0]} for {record.size[0]}x{record.size[1]}. Read the set anew")
+        if sum(kept.nbytes for kept in self.decoded.values()) + pixels.nbytes <= KEPT_BYTES:
+            self.decoded[record.image] = pixels
+        return pixels
 
     def _pasted(self, pixels: np.ndarray, crops: list, random: np.random.Generator) -> tuple[np.ndarray, list]:
         """A defect of another image at a place where none is, its brightness moved to that of the place."""
