@@ -14,6 +14,7 @@ from core.errors import DefectForgeError
 
 from .batch import Batch, Evaluations, Job, Painted
 from .guidance import difference_mask
+from .networks import UNTOLD
 from .sampler import Denoiser
 from .sampler_settings import SamplerConfig
 
@@ -37,9 +38,9 @@ class FastSampler:
         image = self.schedule.noised(batch.clean, config.start, batch.noise(batch.clean))
         noised, patch, mask = image, batch.patch(image, rows), None
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
-            clean = self.predict(self.context, image, index)[1]
+            clean = self.predict(image, index)[1]
             if number < len(self.indices) - config.free_steps:
-                patch_noise, wanted = self.predict(self.defect, patch, index, batch.labels)
+                patch_noise, wanted = self.propose(patch, index, batch.labels)
                 mask = difference_mask(wanted, batch.clean_patch, self.config.mask)
                 mask = full_strength(mask if allowed is None else mask * allowed.to(mask.device))
                 clean = torch.lerp(clean, batch.with_patch(torch.lerp(batch.clean_patch, wanted, mask)),
@@ -55,14 +56,30 @@ class FastSampler:
             raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
         return Painted(image=image, noised=noised, patch=patch, mask=mask)
 
-    def predict(self, model: Denoiser, image: Tensor, index: int, *labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise in the image, and the clean image."""
-        if labels:
-            self.evaluations.defect_forward += len(image)
+    def predict(self, image: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        """The noise that the context model sees in the image, and the clean image."""
+        self.evaluations.context_forward += len(image)
+        noise = self.context(image, self.schedule.original(index, len(image), image.device))[:, :3].float()
+        return noise, self.clean_of(image, noise, index)
+
+    def propose(self, patch: Tensor, index: int, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise that the defect model sees in the patch, and the clean one, with the class as strong as asked for:
+        what it changes is multiplied (classifier-free guidance, Ho and Salimans 2022)."""
+        pull = self.config.fast.class_pull
+        if pull != 1:
+            patches, classes = torch.cat([patch, patch]), torch.cat([labels, torch.full_like(labels, UNTOLD)])
         else:
-            self.evaluations.context_forward += len(image)
-        noise = model(image, self.schedule.original(index, len(image), image.device), *labels)[:, :3].float()
-        return noise, self.schedule.clean_from(image, noise, index).clamp(-1, 1)
+            patches, classes = patch, labels
+        self.evaluations.defect_forward += len(patches)
+        times = self.schedule.original(index, len(patches), patch.device)
+        noise = self.defect(patches, times, classes)[:, :3].float()
+        if pull != 1:
+            told, untold = noise.chunk(2)
+            noise = untold + pull * (told - untold)
+        return noise, self.clean_of(patch, noise, index)
+
+    def clean_of(self, image: Tensor, noise: Tensor, index: int) -> Tensor:
+        return self.schedule.clean_from(image, noise, index).clamp(-1, 1)
 
 
 def spread(start: int, count: int) -> list[int]:

@@ -20,12 +20,13 @@ from .models import Model, find_run, from_run
 from .networks import Shape, UNet
 from .sampler import Sampler
 from .sampler_settings import FastConfig, MaskConfig, SamplerConfig, WalkConfig
-from .settings import ContextConfig, DefectConfig
+from .settings import ContextConfig, DefectConfig, ModelConfig
 from .views import faded, support, window_of
 
 Box = tuple[int, int, int, int]
 SLACK = 1.25                    # the patch is at least so many times as long as the box
 MARGIN = 0.25                   # of the box's sides, by which a defect may exceed it on each
+CLASS_PULL = 2.0
 MASK = MaskConfig(min_difference=0.15)      # no disc is made up where there is no defect
 
 
@@ -118,15 +119,16 @@ class Painter:
         return self.classes.index(label)
 
 
-def sampler_config(kind: str, learnt: list) -> SamplerConfig:
-    """A sampler that begins no noisier than both models have learnt."""
+def sampler_config(kind: str, learnt: list[ModelConfig]) -> SamplerConfig:
+    """A sampler that begins no noisier than both models have learnt, and strengthens the class where it can."""
     schedule = learnt[0].schedule
     most = min(config.loss.noisiest for config in learnt)
     respaced = {**schedule.model_dump(), "respacing": str(min(250, schedule.steps))}
     config = SamplerConfig(kind=kind, mask=MASK, walk=WalkConfig(finish=True), schedule=respaced)
     kept = len(config.schedule.build())
     start = min(FastConfig().start, int(most * kept) - 1)
-    return config.model_copy(update={"fast": FastConfig(start=max(start, 1))})
+    pull = CLASS_PULL if learnt[1].data.untold else 1.0
+    return config.model_copy(update={"fast": FastConfig(start=max(start, 1), class_pull=pull)})
 
 
 def network_of(shape: Shape, weights: dict[str, np.ndarray]) -> UNet:

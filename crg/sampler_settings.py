@@ -127,6 +127,9 @@ class FastConfig(BaseModel):
                             "inside the mask, and to the clean image, outside, is taken over")
     together: bool = Field(True, description="the defect model goes on from the context model's image; false: from its "
                            "own, as published")
+    class_pull: float = Field(1.0, ge=0, description="how far the defect model's patch goes from what it makes without "
+                              "being told the class to what it makes of it, and beyond; not 1: twice its evaluations, "
+                              "and it must have learnt with data.untold")
 
     @model_validator(mode="after")
     def guided_at_all(self) -> "FastConfig":

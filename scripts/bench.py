@@ -179,6 +179,21 @@ def crg(given: argparse.Namespace) -> None:
         say(*row)
 
 
+def crg_figures(given: argparse.Namespace) -> None:
+    """What CRG's small models paint on boards that they have not seen, by each way of sampling; about an hour."""
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for row in resolve("crg.figures:rows")(folder, given.defects, resolve("midg.judges:trained_judges")):
+            say(*row)
+
+
+def anomaly(given: argparse.Namespace) -> None:
+    """The choice of what anomaly detection remembers, against the usual one, and memory of a fit."""
+    for part in ("coreset", "memory"):
+        for row in resolve(f"detect.bench:{part}")():
+            say(*row)
+
+
 def midg_figures(given: argparse.Namespace) -> None:
     """What short trainings of MIDG's models 1 and 3 reach on pictures that they have not seen; about an hour."""
     with contextlib.ExitStack() as stack:
@@ -190,7 +205,7 @@ def midg_figures(given: argparse.Namespace) -> None:
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
     "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures,
-    "segment": segment, "crg": crg}
+    "segment": segment, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly}
 
 
 def counted(reasons: dict[str, int]) -> str:

@@ -1,12 +1,14 @@
 """CRG's U-Nets: published sizes, the golden outputs of the earlier code, options against float32."""
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from crg.networks import CONTEXT, DEFECT, Attention, Shape, UNet, wave_features
+from crg.models import Model
+from crg.networks import CONTEXT, DEFECT, UNTOLD, Attention, Shape, UNet, wave_features
 
 TOLERANCE = 1e-4        # of the reference's standard deviation
 SMALL = Shape(size_px=32, width=32, multipliers=(1, 2), attention_px=(16,), head_channels=16, classes=3)
@@ -101,6 +103,17 @@ def test_options_compute_the_same_function(option, bound):
 
 
 @torch.no_grad()
+def test_a_compiled_model_computes_the_same_function_as_one_graph(monkeypatch):
+    """Traced as torch.compile does and run without its code generator, which takes half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    network, inputs, cpu = made(SMALL, "small."), small_inputs(16), torch.device("cpu")
+    wanted = network(*inputs)
+    model = Model(network, ("a", "b", "c"), cpu, compiled=True)
+    assert model.run is not model.network
+    assert (model(*inputs) - wanted).square().mean().sqrt() < 1e-5 * wanted.std()
+
+
+@torch.no_grad()
 def test_attention_is_softmax_of_scaled_products_per_head():
     attention, x = Attention(64, 16), torch.from_numpy(random_of("a").standard_normal((2, 64, 3, 4))).float()
     attention.load_state_dict(golden_state(attention, "attention."))
@@ -139,6 +152,18 @@ def test_a_class_is_never_forgotten():
         UNet(SMALL)(images, times)
     with pytest.raises(ValueError, match="0 classes"):
         UNet(Shape(size_px=32, width=32, multipliers=(1, 1), attention_px=()))(images, times, classes)
+
+
+@torch.no_grad()
+def test_a_class_that_is_not_told_is_none_of_them():
+    network, (images, times, classes) = made(SMALL, "small."), small_inputs()
+    told = network(images, times, classes)
+    mixed = network(images, times, torch.tensor([UNTOLD, 1, UNTOLD]))
+    assert torch.allclose(mixed[1], told[1], atol=1e-5)
+    for number in range(3):
+        assert not torch.allclose(mixed[0], network(images, times, torch.full((3,), number))[0], atol=1e-2)
+    network.label_emb.weight.zero_()
+    assert torch.allclose(network(images, times, classes)[0], mixed[0], atol=1e-5)
 
 
 @pytest.mark.parametrize(("change", "problem"), [

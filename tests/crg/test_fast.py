@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from core.errors import DefectForgeError
 from crg.fast import FastSampler, spread
+from crg.networks import UNTOLD
 from crg.sampler_settings import FastConfig, MaskConfig, SamplerConfig
 from tests.crg.toy_denoisers import Toys, bump, job, wave
 
@@ -39,6 +40,23 @@ def test_the_defect_is_there_and_the_rest_is_as_it_was():
     assert changed[:, outside].abs().max() < 1e-5
     assert vars(fast.evaluations) == {"context_forward": 20, "context_backward": 0, "defect_forward": 20,
                                       "defect_backward": 0}
+
+
+def test_what_a_class_changes_is_strengthened():
+    """Twice of what lies between the toy's patch without a class, half the bump, and with it."""
+    def defect(images, times, labels):
+        toys = Toys(CLEAN, CORNER, SIDE)
+        whole, none = toys.defect(images, times, labels.clamp(min=0)), toys.noise(images, times, toys.patch)
+        return torch.where((labels == UNTOLD).reshape(-1, 1, 1, 1), (whole + none) / 2, whole)
+    x, y = CORNER
+    bumps = {}
+    for pull in (0.0, 1.0, 1.5):
+        fast = sampler(config(free_steps=0, class_pull=pull))
+        fast.defect = defect
+        bumps[pull] = (fast.paint(jobs(0)).image[0] - CLEAN)[:, y + 16, x + 16].mean().item()
+        assert fast.evaluations.defect_forward == (10 if pull == 1 else 20)
+    assert bumps[0.0] == pytest.approx(bumps[1.0] / 2, abs=0.1)
+    assert bumps[1.5] > bumps[1.0] + 0.1
 
 
 def test_free_steps_leave_the_last_word_to_the_context_model():

@@ -1,0 +1,210 @@
+"""Part `crg-figures` of scripts/bench.py: what the small trained models paint on made boards that they have not seen.
+
+Every way fills the same places, the classes in turns: copy-paste, the published sampler, and the steps from it to the
+fast one, each with what came before it. Judged are the defects' crops against real ones of unseen boards, the gate's
+verdicts, and the class that a classifier of real defects names.
+"""
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core import config as configs
+from core import experiment
+from core.augment import compose
+from core.augment.bank import DefectBank
+from core.augment.copypaste import CopyPaste
+from core.augment.gate import Gate
+from core.augment.generator import Box, Request
+from core.augment.labels import tight_mask
+from core.augment.placement import Placement
+from core.data import formats, images, shapes
+from core.data.records import Dataset, Record
+from core.loop import train
+from core.metrics.distribution import kernel_distance
+from core.metrics.features import defect_crops, extractor
+from core.progress import Progress
+from core.runlog import open_run
+from core.seeding import rng
+from core.synthetic.write import Recipe, make_set
+
+from .generator import CrgGenerator
+from .infer import Painter
+from .sampler_settings import FastConfig, SamplerConfig
+from .task import ContextTask, DefectTask
+
+Row = tuple[str, str, str]              # what, the figure, beside what
+Judge = Callable[[Dataset], Any]        # learns real defects; has `figures(dataset)["class"]`
+LEARNT, UNSEEN, KNOWN = 400, 200, 600   # boards of three seeds: for the models, for the figures, for the judges
+EXTRACTOR = "scattering"
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a defect is asked for, on an unseen board's defect-free twin."""
+    number: int
+    clean: Path
+    box: Box
+    label: str
+
+
+@dataclass
+class Found:
+    """What one way made."""
+    crops: list[np.ndarray] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)     # of those that passed the gate
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def tried(self) -> int:
+        return len(self.records) + sum(self.reasons.values())
+
+
+def rows(folder: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
+    """Make the sets and train the models in `folder`, both only where they are not there yet; fill `count` places.
+
+    ways    only those whose name holds this
+    """
+    learnt, unseen, known = (boards(folder / name, seed, number) for seed, (name, number) in enumerate(
+        {"learnt": LEARNT, "unseen": UNSEEN, "known": KNOWN}.items(), 1))
+    trained(learnt, folder / "models")
+    dataset = formats.read(learnt)
+    bank = DefectBank.build(dataset)
+    places = chosen_places(formats.read(unseen), bank, count)
+    real, judges = real_crops(formats.read(unseen), bank.labels, count), judge(formats.read(known))
+    features = extractor(EXTRACTOR)(real)
+    for name, generator in generators(folder / "models", bank):
+        if ways not in name:
+            continue
+        gate = Gate(bank, near_copy_off=generator.copies)
+        found = fill(places, generator, gate, folder / "made" / name.replace(" ", "-"))
+        yield from figures(name, found, features, judges, dataset)
+
+
+def boards(folder: Path, seed: int, count: int) -> Path:
+    if not (folder / "recipe.json").is_file():
+        make_set(Recipe(kind="pcb", count=count, seed=seed, good_share=0.3), folder)
+    return folder
+
+
+def trained(data: Path, folder: Path) -> None:
+    """Models 5 and 6 by their small configs, as train.py does."""
+    for kind, name in ((ContextTask, "context"), (DefectTask, "defect")):
+        config = configs.load(kind.Config, experiment.ROOT / "configs" / f"crg-{name}-small.yaml",
+                              [f"data.root={data}"])
+        run = folder / f"crg-{name}"
+        if not (run / f"step-{config.loop.steps:08d}.pt").is_file():
+            task = experiment.build(kind, config, CPU, run)
+            train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=("bench.py",)), device=CPU)
+
+
+def generators(models: Path, bank: DefectBank) -> Iterator[tuple[str, CopyPaste | CrgGenerator]]:
+    """Copy-paste, then every step from the published sampler to the fast one."""
+    yield "copypaste", CopyPaste(bank)
+    painter = Painter.load(models, "exact", "cpu")
+    for name, config in steps(painter.config).items():
+        chosen = Painter(painter.classes, painter.parts, config, "cpu")
+        if name == "bfloat16":
+            for model in (chosen.sampler.context, chosen.sampler.defect):
+                model.precision = "bfloat16"
+        yield name, CrgGenerator(chosen, window_px=chosen.window_px)
+
+
+def steps(exact: SamplerConfig) -> dict[str, SamplerConfig]:
+    """From `exact` to the fast sampler; each has what those before it have."""
+    once = replaced(exact, "walk", passes=1)
+    single = replaced(once, "guidance", iterations_first=1, iterations_last=1)
+    strided = replaced(single, "walk", time_travel=False, stride=5)
+    first = FastConfig(start=exact.walk.start, steps=7, free_steps=0, together=False)
+    corrected = strided.model_copy(update={"kind": "fast", "fast": first})
+    found = {"exact": exact, "no time travel": once, "one gradient step": single, "every fifth step": strided,
+             "no gradient": corrected, "one picture for both": replaced(corrected, "fast", together=True)}
+    fast = exact.model_copy(update={"kind": "fast"})
+    return {**found, "fast": fast, "bfloat16": fast}
+
+
+def replaced(config: SamplerConfig, section: str, **changes) -> SamplerConfig:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=changes)})
+
+
+def chosen_places(unseen: Dataset, bank: DefectBank, count: int) -> list[Place]:
+    placement, twins, places = Placement.learn(bank), [record.clean for record in unseen.defective], []
+    for number in range(count):
+        label, clean = bank.labels[number % len(bank.labels)], twins[number % len(twins)]
+        box = placement.draw(images.read_image(clean), label, [], rng(11, number))
+        if box is not None:
+            places.append(Place(number, clean, box, label))
+    return places
+
+
+def real_crops(unseen: Dataset, labels: tuple[str, ...], count: int) -> list[np.ndarray]:
+    """Crops of as many real defects as there are places, the classes alike where there are enough."""
+    found: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+    for record in unseen.defective:
+        pixels = images.read_image(record.image)
+        for item in record.instances:
+            if len(found[item.label]) < count // len(labels):
+                found[item.label].append(crop_of(pixels, shapes.instance_mask(item, record.size)))
+    return [crop for crops in found.values() for crop in crops]
+
+
+def crop_of(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """One crop, however many parts the mask has."""
+    x1, y1, x2, y2 = compose.bounds(mask)
+    whole = np.zeros(mask.shape, bool)
+    whole[y1:y2, x1:x2] = True
+    return defect_crops(pixels, whole)[0]
+
+
+def fill(places: list[Place], generator: CopyPaste | CrgGenerator, gate: Gate, folder: Path) -> Found:
+    """Draw one defect at each place, as the main job does, and write what passes the gate."""
+    found = Found()
+    with Progress(len(places), f"defects by {generator.name}") as progress:
+        for place in places:
+            board = images.read_image(place.clean)
+            window = compose.window_round(place.box, board.shape[1::-1], generator.window_px)
+            clean = compose.cut(board, window).copy()
+            inside = compose.shifted(place.box, -window[0], -window[1])
+            began = time.process_time()
+            generated = generator.generate(Request(image=images.to_tensor(clean), box=inside, label=place.label,
+                                                   rng=rng(12, place.number)))
+            found.seconds += time.process_time() - began
+            made = compose.blend(clean, generated)
+            known = None if generated.shape is None else generated.shape.numpy()
+            mask = tight_mask(clean, made, generated.alpha.numpy(), known)
+            made = compose.confine(clean, made, mask)
+            verdict = gate.judge(clean, made, mask, place.label, inside, misfit=generated.misfit)
+            whole = np.zeros(board.shape[:2], bool)
+            compose.cut(whole, window)[...] = mask
+            compose.cut(board, window)[...] = made
+            if mask.any():
+                found.crops.append(crop_of(board, whole))
+            if verdict.kept:
+                path = folder / f"{place.number:03d}_{place.label}.png"
+                images.write_image(path, board)
+                found.records.append(Record(image=path, name=path.stem, size=board.shape[1::-1], clean=place.clean,
+                                            instances=(shapes.mask_instance(whole, place.label),)))
+            else:
+                found.reasons[verdict.reason] = found.reasons.get(verdict.reason, 0) + 1
+            progress.step()
+    return found
+
+
+def figures(name: str, found: Found, real: np.ndarray, judges, dataset: Dataset) -> Iterator[Row]:
+    yield (f"synthetic pcb, {name}: processor time a defect", f"{found.seconds / found.tried:.2f} s",
+           f"{found.tried} places")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.reasons.items()))
+    yield f"synthetic pcb, {name}: passed the gate", f"{len(found.records) / found.tried:.0%}", reasons
+    distance = kernel_distance(real, extractor(EXTRACTOR)(found.crops))
+    yield (f"synthetic pcb, {name}: KID x1000 of defect crops [{EXTRACTOR}]", f"{1000 * distance.value:.1f}",
+           f"+- {1000 * distance.standard_error:.1f}; {len(found.crops)} visible ones against {len(real)} real ones")
+    if found.records:
+        named = judges.figures(replace(dataset, records=tuple(found.records)))
+        by_class = ", ".join(f"{key[6:]} {value:.0%}" for key, value in named.items() if key.startswith("class/"))
+        yield f"synthetic pcb, {name}: class named by a classifier", f"{named['class']:.1%}", by_class
