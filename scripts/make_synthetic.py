@@ -23,14 +23,18 @@ def parser() -> Parser:
     made.add_argument("--seed", type=int, default=0, help="picture i depends on the seed and on i alone (default: 0)")
     made.add_argument("--output", required=True, type=Path, metavar="DIR",
                       help="folder for the set; the same command goes on after a kill, a larger count adds to it")
-    made.add_argument("--write", default="coco", metavar="A,B", help="label formats: coco (default), yolo, voc, masks, "
-                      "midg, deeppcb")
+    made.add_argument("--write", metavar="A,B", help="label formats: coco (default), yolo, voc, masks, labelme, midg, "
+                      "deeppcb")
     made.add_argument("--size", metavar="WxH", help="px; the kind's own where not given")
     made.add_argument("--good", type=float, default=0.3, metavar="SHARE", help="share without a defect (default: 0.3)")
     made.add_argument("--defects", type=int, metavar="N",
                       help="defects in a picture that is not good (0: all are good)")
     made.add_argument("--style", help="pcb: colour (default) or binary; metal: one surface instead of all")
+    made.add_argument("--textures", metavar="DIR", help="metal: real pictures, of good parts or labelled, whose clean "
+                      "material is taken for the surface, in their colour")
     made.add_argument("--patch", type=int, metavar="PX", help="oring: a square cut at the ring instead of the frame")
+    made.add_argument("--product", metavar="NAME", help="images/NAMEgood and images/NAMEdefect with labelme files, as "
+                      "scripts/preprocess_to_coco.py --model NAME reads them")
     made.add_argument("--classes", metavar="A,B", help="metal, oring: defects to draw")
     made.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     made.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
@@ -39,14 +43,16 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
-    options = {name: value for name in ("defects", "style", "patch") if (value := getattr(given, name)) is not None}
+    options = {name: value for name in ("defects", "style", "textures", "patch")
+               if (value := getattr(given, name)) is not None}
     if given.classes:
         options["classes"] = words(given.classes)
     recipe = Recipe(kind=given.kind, count=given.count, seed=given.seed, good_share=given.good, options=options,
-                    size=read_size(given.size) if given.size else None)
+                    size=read_size(given.size) if given.size else None, product=given.product)
+    formats = words(given.write or ("labelme" if given.product else "coco"))
     began = time.monotonic()
     try:
-        dataset = make_set(recipe, given.output, words(given.write), workers=given.workers, overwrite=given.overwrite)
+        dataset = make_set(recipe, given.output, formats, workers=given.workers, overwrite=given.overwrite)
     except ConfigError as error:
         if str(error).split(":")[0] in vars(given):         # a key that stands for an option is named as it was typed
             raise ConfigError(f"--{error}") from error

@@ -1,5 +1,6 @@
 """Made pictures of metal surfaces with scratches, cracks, stains, pits and wrinkles."""
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from core.errors import ConfigError
 from core.synthetic.checks import check_choice, check_classes, check_defects, check_size
 from core.synthetic.metal_defects import MARKS, Setting
-from core.synthetic.metal_surfaces import STYLES, Surface
+from core.synthetic.metal_surfaces import STYLES, Surface, quilted
 from core.synthetic.sample import Defect, Sample
 from core.synthetic.texture import bright_enough, contrast_mask, reach
 
@@ -16,6 +17,7 @@ SIZE = (256, 256)
 SMALLEST_PX = 64
 LEAST_CONTRAST = 0.025      # of full scale: the least change that counts as part of a defect
 TRIES = 60
+OWN_CAMERA = 0.2            # blur and noise on pictures that have their own, as a share of the usual
 DARKEST = {"scratch": 0.75, "crack": 0.88, "stain": 0.65, "pit": 0.92, "wrinkle": 0.6}     # share of the light lost
 SMALLEST_AREA_PX = {"scratch": 25, "crack": 40, "stain": 40, "pit": 7, "wrinkle": 350}
 # How strong a class is: lowest and highest contrast (of full scale), and the least as a multiple of the local texture.
@@ -28,7 +30,7 @@ SCRATCHES_AND_STAINS = {"style": "brushed", "counts": {"scratch": (0, 4), "stain
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int | None = None,
-         style: str | None = None, classes: Sequence[str] = CLASSES,
+         style: str | None = None, textures: str | Path | None = None, classes: Sequence[str] = CLASSES,
          counts: Mapping[str, tuple[int, int]] | None = None, good_share: float = 0.0,
          colour: bool | None = None, blur_sigma_px: tuple[float, float] = (0.3, 0.8),
          noise_sigma: tuple[float, float] = (0.006, 0.022)) -> Sample:
@@ -36,12 +38,15 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
 
     defects       number of defects; None draws 1 to 4 (or what `counts` says) if there is room, 0 gives a good part
     style         one of metal_surfaces.STYLES; None draws one
+    textures      folder of real pictures, good or labelled, whose material is taken for the surface: style None
     classes       which defects may appear
     counts        fewest and most of each class, instead of a free mix: {"scratch": (0, 4), "stain": (0, 3)}
     good_share    probability that a picture has no defect, where `defects` is None
-    colour        RGB tint of the metal; None is grey (equal channels) except where style="aluminium" is asked for
+    colour        RGB tint of the metal; None is grey (equal channels) except where style="aluminium" or textures are
+                  asked for
     blur_sigma_px, noise_sigma   ranges of the camera's blur and noise (of full scale): picture and twin get the same,
-                  the masks neither. SCRATCHES_AND_STAINS are the binary recipe's options: its mask, index_mask > 0.
+                  the masks neither, and pictures with textures a fifth, which have their own.
+                  SCRATCHES_AND_STAINS are the binary recipe's options: its mask, index_mask > 0.
 
     A mask holds the pixels that the defect changes by >= LEAST_CONTRAST of full scale and >= a quarter of its own
     strong contrast, averaged over 3x3 px, before texture, blur and noise (texture.contrast_mask); for a wrinkle, the
@@ -53,8 +58,13 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     check_classes(counts or CLASSES, CLASSES)
     if style is not None:
         check_choice("style", style, STYLES)
-    surface = STYLES[style or str(rng.choice(list(STYLES)))](rng, size)
-    tinted = style == "aluminium" if colour is None else colour
+    if textures is None:
+        surface = STYLES[style or str(rng.choice(list(STYLES)))](rng, size)
+    elif style is None:
+        surface = quilted(rng, size, Path(textures))
+    else:
+        raise ConfigError(f"textures: they are the surface, got style '{style}' as well. Leave one out")
+    tinted = style == "aluminium" or textures is not None if colour is None else colour
     labels = _labels(rng, defects, classes, counts, good_share)
     camera = rng.spawn(1)[0]
     scene, drawn = surface.light.copy(), []
@@ -65,7 +75,8 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
                               "Ask for fewer defects or a larger size")
         drawn += [defect] if defect else []
     tint = surface.tint if tinted else np.ones(3, np.float32)
-    blur, grain = camera.uniform(*blur_sigma_px), camera.uniform(*noise_sigma)
+    own = 1.0 if textures is None else OWN_CAMERA
+    blur, grain = own * camera.uniform(*blur_sigma_px), own * camera.uniform(*noise_sigma)
     static = camera.standard_normal((size[1], size[0], 3 if tinted else 1), np.float32)
     clean = _photograph(surface.light, tint, blur, grain, static)
     image = clean.copy()

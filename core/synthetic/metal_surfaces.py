@@ -1,9 +1,11 @@
 """Defect-free metal surfaces in the light of an inspection camera: one function a style."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from core.synthetic.quilting import quilt
 from core.synthetic.texture import noise, smooth_step, streaks
 
 
@@ -119,6 +121,17 @@ def aluminium(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
     light = light * (1 + rng.uniform(0, 0.5) * band * (1 + 0.35 * peel / peel.std()))
     tint = PAINT[rng.integers(len(PAINT))]
     return Surface(light.astype(np.float32), azimuth, angle, tint, np.ones((height, width), bool))
+
+
+def quilted(rng: np.random.Generator, size: tuple[int, int], textures: Path) -> Surface:
+    """The material of real pictures in another light; see quilting."""
+    pixels = quilt(rng, size, textures)
+    light = pixels.mean(axis=2)
+    tint = pixels / np.maximum(light, 0.02)[..., None]
+    slopes = [cv2.Sobel(cv2.GaussianBlur(light, (0, 0), 1), cv2.CV_32F, *order) for order in ((1, 0), (0, 1))]
+    across = 0.5 * np.arctan2(2 * (slopes[0] * slopes[1]).mean(), (slopes[0] ** 2 - slopes[1] ** 2).mean())
+    shaded = light * _shading(rng, size, 1.0) * rng.uniform(0.8, 1.2)
+    return replace(_whole(rng, shaded, float(across) + np.pi / 2), tint=tint.clip(0, 3).astype(np.float32))
 
 
 STYLES = {"ground": ground, "brushed": brushed, "rolled": rolled, "tile": tile, "aluminium": aluminium}
