@@ -1,4 +1,4 @@
-"""A whole study on a tiny set: what its arms learn from, leaks, kills, the same table again, the commands of its plan."""
+"""A whole study on a tiny set: what its arms learn from, leaks, kills, the same table again, its plan's commands."""
 import json
 import shlex
 import shutil
