@@ -1,5 +1,6 @@
 """A folder of made pictures: images, defect-free twins, labels, and the recipe that makes the same again."""
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -27,6 +28,7 @@ class Recipe:
     size: tuple[int, int] | None = None       # (width, height) px; None: the kind's own
     good_share: float = 0.3                   # of the pictures, chance to be free of defects
     options: dict = field(default_factory=dict)
+    product: str | None = None                # pictures go to images/PRODUCTgood and images/PRODUCTdefect
     version: int = VERSION
 
 
@@ -57,10 +59,14 @@ def make_set(recipe: Recipe, folder: Path, write: Sequence[str] = ("coco",), *, 
 
 def draw_picture(recipe: Recipe, folder: Path, index: int) -> dict:
     """Draw picture `index`, write it and its twin; its manifest line."""
-    name = f"{recipe.kind}_{index:05d}.png"
     good = rng(recipe.seed, index, 1).random() < recipe.good_share
     options = {**recipe.options, "defects": 0} if good else recipe.options
     sample = make(recipe.kind, recipe.seed, index, recipe.size, **options)
+    name = f"{recipe.kind}_{index:05d}.png"
+    if recipe.product is not None:
+        name = f"{recipe.product}{'defect' if sample.defects else 'good'}/{name}"
+    for part in ("images", "clean") if sample.defects else ("images",):
+        (folder / part / name).parent.mkdir(exist_ok=True)
     images.write_image(folder / "images" / name, sample.image)
     if sample.defects:
         images.write_image(folder / "clean" / name, sample.clean)
@@ -78,6 +84,8 @@ def _check(recipe: Recipe, write: Sequence[str], workers: int) -> None:
     if not 0 <= recipe.good_share <= 1:
         raise ConfigError(f"good: not a share, got {recipe.good_share}. Give 0 to 1")
     writers = [name for name, module in formats.FORMATS.items() if hasattr(module, "write")]
+    if recipe.product is not None and not re.fullmatch(r"[\w.-]+", recipe.product):
+        raise ConfigError(f"product: not a folder's name, got '{recipe.product}'. Letters, digits, . _ - alone")
     for name in write:
         if name not in writers:
             raise ConfigError(f"write: no such format, got '{name}'. {did_you_mean(name, writers)}"
@@ -137,7 +145,7 @@ def _forget(folder: Path, lines: list[dict]) -> None:
 def _dataset(recipe: Recipe, folder: Path, lines: list[dict]) -> Dataset:
     records = []
     for line in lines:
-        name = Path(line["image"]).stem
+        name = line["image"].removeprefix("images/").removesuffix(".png")
         found = tuple(Instance(label=item["label"], box=tuple(item["box"]), rle=item["rle"])
                       for item in line["instances"])
         records.append(Record(image=folder / line["image"], name=name, size=tuple(line["size"]), instances=found,

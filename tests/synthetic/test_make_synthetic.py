@@ -37,6 +37,19 @@ def script():
     return module
 
 
+def test_a_product_is_laid_out_as_its_preparation_reads_it(tmp_path):
+    made = make_set(recipe(product="model1", good_share=0.5, options={"defects": 1}), tmp_path, ["labelme"])
+    assert {record.name.split("/")[0] for record in made.records} == {"model1good", "model1defect"}
+    for record in made.records:
+        assert record.image == tmp_path / "images" / f"{record.name}.png"
+        assert record.name.startswith("model1defect/") == bool(record.instances)
+    back = formats.read(tmp_path, "labelme", folders=["model1defect"])
+    assert {one.name: len(one.instances) for one in back.records} == {
+        one.name: len(one.instances) for one in made.records if one.instances}
+    with pytest.raises(ConfigError, match="not a folder's name, got 'a/b'"):
+        make_set(recipe(product="a/b"), tmp_path / "other")
+
+
 def test_labels_agree_with_the_pictures(tmp_path):
     make_set(recipe(count=8), tmp_path, ("coco", "masks"))
     dataset = formats.read(tmp_path, "coco")
