@@ -118,6 +118,9 @@ class DataConfig(Section):
     ratios: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="train, val, test, by group")
     split_seed: int = Field(0, ge=0)
     splits: Path | None = Field(None, description="a splits.json to keep; null: made, and kept in the run folder")
+    extra: tuple[Path, ...] = Field(
+        (), description="further labelled sets that only train, with all their images: made ones, or generated")
+    extra_share: float = Field(0.5, ge=0, le=1, description="of the crops, from those sets")
     duplicates: Literal["error", "keep"] = Field(
         "error", description="the same or nearly the same picture in two splits that the set itself gives")
     evaluate_on: Literal["train", "val", "test"] = Field(

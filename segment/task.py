@@ -17,12 +17,13 @@ from core.task import Phase
 
 from . import models
 from .apply import CLASSES, apply
-from .data import Crops, open_data
+from .data import open_data
 from .evaluate import evaluate
 from .export import export
 from .history import write_history
 from .legacy import config_values
 from .losses import losses
+from .mixing import training_crops
 from .settings import LossConfig, OptimConfig, SegmentConfig
 
 SPLITS = "splits.json"
@@ -40,8 +41,7 @@ class SegmentTask:
             data = data.model_copy(update={"splits": kept})
         dataset, found = open_data(data)
         self.classes = dataset.classes
-        self.train_data = Crops(dataset.of_split("train"), self.classes, config.data, config.augment,
-                                config.loop.seed)
+        self.train_data = training_crops(dataset, config)
         self.held_out = dataset.of_split(config.data.evaluate_on)
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
