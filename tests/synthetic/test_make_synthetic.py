@@ -38,7 +38,7 @@ def script():
 
 
 def test_a_product_is_laid_out_as_its_preparation_reads_it(tmp_path):
-    made = make_set(recipe(product="model1", good_share=0.5, options={"defects": 1}), tmp_path, ["labelme"])
+    made = make_set(recipe(product="model1", good_share=0.2), tmp_path, ["labelme"])
     assert {record.name.split("/")[0] for record in made.records} == {"model1good", "model1defect"}
     for record in made.records:
         assert record.image == tmp_path / "images" / f"{record.name}.png"
