@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.augment.gate import visibility
 from core.augment.labels import tight_mask
 from core.data import images, shapes
 from core.device import Processes, processes
@@ -137,20 +138,21 @@ def finished(name: str, point: Point, view: View, painted: Painted, row: int, co
         made = np.rint(view.pixels * (1 - blend) + made * blend).astype(np.uint8)
     label = tight_mask(view.pixels, made, alpha)
     line = {"name": name, "source": str(point.image), "line": point.place, "class": defect.classes[point.label],
-            "point": [point.x, point.y], "box": None, "size": None, "rle": None,
-            "outside": difference_outside(view.pixels, made, alpha)}
+            "point": [point.x, point.y], "seed": config.seed, "config": output.config_hash(config), "box": None,
+            "size": None, "rle": None, "outside": difference_outside(view.pixels, made, alpha)}
     if not label.any() and not config.keep_unseen:
         return line
     whole = view.put_back(made)
     base, _, number = name.rpartition("_")
-    images.write_image(config.output / "sample" / f"{name}.png", whole)
+    line["sha256"] = output.write_picture(config.output / "sample" / f"{name}.png", whole)
     images.write_image(config.output / "crop" / f"{base}_crop_{number}.png", unsigned(painted.patch[row]))
     images.write_image(config.output / "grid" / f"{base}_grid{'' if number == '1' else f'_{number}'}.png",
                        column([view.pixels, unsigned(painted.noised[row]), made]))
     if not label.any():
         return line
+    seen = {key: round(value, 4) for key, value in visibility(view.pixels, made, label).items()}
     item = shapes.mask_instance(view.put_back_mask(label), line["class"])
-    return {**line, "box": item.box, "size": [whole.shape[1], whole.shape[0]], "rle": item.rle}
+    return {**line, **seen, "box": item.box, "size": [whole.shape[1], whole.shape[0]], "rle": item.rle}
 
 
 def names_of(points: Sequence[Point], classes: Sequence[str], config: PaintConfig, context: Model) -> list[str]:

@@ -1,8 +1,11 @@
 """The folder that painted pictures go to: whose it is, what is finished in it, and its labels."""
+import hashlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from core.data import formats, images
 from core.data.records import Dataset, Instance, Record
@@ -18,7 +21,7 @@ FREE_KEYS = {"output", "batch_size", "write", "compile"}        # what may diffe
 def open_folder(config: PaintConfig, overwrite: bool) -> None:
     """Make or reopen the folder. OutputError: it is another run's."""
     folder, path = config.output, config.output / SETTINGS
-    wanted = {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE_KEYS}
+    wanted = shaping(config)
     if not overwrite and folder.exists() and any(folder.iterdir()):
         before = json.loads(path.read_text()) if path.is_file() else None
         if before is None:
@@ -38,15 +41,36 @@ def open_folder(config: PaintConfig, overwrite: bool) -> None:
     images.write_bytes(path, (json.dumps(wanted, indent=1) + "\n").encode())
 
 
+def shaping(config: PaintConfig) -> dict:
+    """The keys and plain values of all that shapes the pictures."""
+    return {key: value for key, value in config.model_dump(mode="json").items() if key not in FREE_KEYS}
+
+
+def config_hash(config: PaintConfig) -> str:
+    return hashlib.sha256(json.dumps(shaping(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> str:
+    """Write a PNG file; its SHA-256."""
+    png = images.encode_png(pixels)
+    images.write_bytes(path, png)
+    return hashlib.sha256(png).hexdigest()
+
+
 def manifest_name(rank: int) -> str:
     """Of each process of a run its own file."""
     return "manifest.jsonl" if rank == 0 else f"manifest-{rank}.jsonl"
 
 
 def finished(folder: Path) -> dict[str, dict]:
-    """The manifest lines of all points that are done, by name."""
-    return {line["name"]: line for path in sorted(folder.glob(MANIFESTS))
-            for line in map(json.loads, whole_lines(path))}
+    """The manifest lines of all points that are done, by name; of pictures, those that are whole."""
+    lines = [json.loads(line) for path in sorted(folder.glob(MANIFESTS)) for line in whole_lines(path)]
+    return {line["name"]: line for line in lines if "sha256" not in line or line["sha256"] == hash_of(
+        folder / "sample" / f"{line['name']}.png")}
+
+
+def hash_of(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def write_labels(config: PaintConfig, lines: Sequence[dict], classes: Sequence[str]) -> None:

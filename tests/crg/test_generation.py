@@ -103,7 +103,9 @@ def test_pictures_and_labels_of_every_point(folder, capsys):
         rows, columns = changed.nonzero()
         assert np.abs(columns - middle[0]).max() <= 8 + 10          # the patch and the feathered margin
         assert np.abs(rows - middle[1]).max() <= 8 + 10
-        assert line["outside"] == 0
+        assert (line["outside"], line["seed"], line["attempts"]) == (0, 0, 1)
+        assert line["contrast"] > 0
+        assert line["config"] == lines[0]["config"]
     said = capsys.readouterr().out
     assert "without.png: has no without.txt beside it" in said
     assert re.search(r"3 of 3 points to paint on cpu: about \d+\.\d s each, \d+ s in all", said)
@@ -132,6 +134,12 @@ def test_a_stopped_run_goes_on_with_the_same_bytes_and_a_batch_changes_rounding_
     monkeypatch.setattr(generation, "finished", finished)
     assert paint_folder(config(folder, "parts"), CPU).painted == 3
     assert files(folder / "parts") == one
+    lost, harmed = sorted((folder / "parts" / "sample").iterdir())[:2]
+    lost.unlink()
+    harmed.write_bytes(harmed.read_bytes()[:50])
+    assert paint_folder(config(folder, "parts"), CPU).painted == 3
+    assert {name: data for name, data in files(folder / "parts").items() if name.endswith(".png")} == {
+        name: data for name, data in one.items() if name.endswith(".png")}
     before = {path: path.stat().st_mtime_ns for path in (folder / "parts" / "sample").iterdir()}
     paint_folder(config(folder, "parts"), CPU)
     assert {path: path.stat().st_mtime_ns for path in (folder / "parts" / "sample").iterdir()} == before
