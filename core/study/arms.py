@@ -39,7 +39,8 @@ class Arm:
         """Which generated images it takes; several arms share one. None: it takes none."""
         if self.row.method == NONE:
             return None
-        shaping = self.row.variant if self.row.variant not in ("", ONLY, f"{WITHOUT}label") else ""
+        labelling = ("", ONLY, f"{WITHOUT}label", f"{WITHOUT}margin")
+        shaping = "" if self.row.variant in labelling else self.row.variant
         return "-".join(part for part in (self.row.method, shaping, f"s{self.seed}") if part)
 
     @property

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .. import config as configs
 from ..augment import methods
+from ..augment.bank import DefectBank
+from ..augment.margins import learn_margins
 from ..augment.pipeline import augment
 from ..augment.settings import AugmentConfig
 from ..data import formats
@@ -18,7 +20,7 @@ from .arms import WITHOUT, Arm, arms_of
 from .sets import check_clean, paths, shots_folder
 from .settings import ABLATIONS, StudyConfig
 
-MINUTES, WAIT_S = "minutes.json", 2.0
+MINUTES, MARGINS, WAIT_S = "minutes.json", "margins.json", 2.0
 
 
 def pool_folder(study: Path, arm: Arm) -> Path:
@@ -43,6 +45,9 @@ def fill_pool(config: StudyConfig, facts: dict, arm: Arm) -> float:
         count = images_wanted(config, facts, arm, largest)
         began, before = time.monotonic(), _minutes(folder)
         made = folder / "set"
+        if not (folder / MARGINS).is_file():
+            margins = learn_margins(shots, DefectBank.build(shots))
+            write_bytes(folder / MARGINS, (json.dumps(margins) + "\n").encode())
         if not before.get("count", 0) >= count:
             models = config.output / "models" / arm.models
             with alone_in(models):

@@ -16,6 +16,7 @@ KEPT = "study.yaml"
 ABLATIONS = {                       # name -> (what is left out, keys of the generation that do it)
     "gate": ("the quality gate", ("gate.enabled=false",)),
     "label": ("the tight label: the placed box stands for it", ()),
+    "margin": ("boxes as wide as the real ones are drawn: they are tight", ()),
     "placement": ("learned positions: defects lie anywhere", ("placement.learned=false",)),
     "attention": ("edge attention (midg)", ("midg.attention=false",)),
 }
@@ -44,8 +45,8 @@ class StudyConfig(BaseModel):
     real_share: float = Field(0.5, ge=0, le=1, description="least share of real images among the defective ones of a "
                               "training set: real ones are repeated to reach it")
     generated_only: bool = Field(False, description="arms that learn from generated defects alone besides")
-    ablate: tuple[str, ...] = Field((), description="gate, label, placement, attention: arms without it, at the first "
-                                                    "scale")
+    ablate: tuple[str, ...] = Field((), description="arms without a part, at the first scale: gate, label, margin, "
+                                                    "placement, attention")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     workers: int = Field(1, ge=1, description="processes that generate")
 

@@ -36,7 +36,7 @@ class Task:
 
 TASKS = {
     "segment": Task("segment", "configs/study-segment.yaml",
-                    ("watch=null", "panels=0", "data.evaluate_on=val", "data.duplicates=keep"), (),
+                    ("watch=null", "panels=0", "data.evaluate_on=val", "data.duplicates=keep", "augment.paste=0"), (),
                     ("defect IoU", "mIoU", "mIoU of classes", "defects found", "false alarms an image")),
     "detect": Task("detect", "configs/study-detect.yaml",
                    ("watch=null", "panels=0", "data.evaluate_on=val", "augment.copy_paste=0"),

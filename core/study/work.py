@@ -2,7 +2,7 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import config as configs
 from .. import experiment, loop
+from ..augment.margins import widened
 from ..data import formats
 from ..data.images import write_bytes, write_image
 from ..data.records import Dataset, Instance, Record
@@ -19,7 +20,7 @@ from ..errors import Stopped
 from ..files import writing
 from ..runlog import open_run
 from .arms import ONLY, WITHOUT, Arm
-from .pools import alone_in, fill_pool, images_wanted, pool_folder, pool_lines
+from .pools import MARGINS, alone_in, fill_pool, images_wanted, pool_folder, pool_lines
 from .sets import TEST, check_clean, link, paths, shots_folder, told, twin
 from .settings import StudyConfig
 from .tasks import TASKS, judged
@@ -86,11 +87,15 @@ def generated_records(config: StudyConfig, facts: dict, arm: Arm) -> list[Record
     """The first images of the arm's pool, as records with the labels that the arm is to learn."""
     count = images_wanted(config, facts, arm, arm.row.scale)
     root = pool_folder(config.output, arm) / "set"
-    found = []
+    margins = json.loads((pool_folder(config.output, arm) / MARGINS).read_text(encoding="utf-8"))
+    if arm.row.variant == f"{WITHOUT}margin" or config.task != "detect":
+        margins = {}
+    loose, found = arm.row.variant == f"{WITHOUT}label", []
     for line in pool_lines(config.output, arm, count):
-        entries = [*line["defects"], *line["carried"]]
-        items = tuple(_instance(entry, loose=arm.row.variant == f"{WITHOUT}label") for entry in entries)
-        found.append(Record(image=root / line["image"], name=line["image"], size=tuple(line["size"]), instances=items))
+        size = tuple(line["size"])
+        made = [_labelled(entry, size, margins, loose=loose) for entry in line["defects"]]
+        items = (*made, *(_labelled(entry, size, {}, loose=False) for entry in line["carried"]))
+        found.append(Record(image=root / line["image"], name=line["image"], size=size, instances=items))
     return found
 
 
@@ -156,10 +161,11 @@ def _blank(folder: Path) -> Record:
     return Record(image=target, name="val/blank", size=(BLANK_PX, BLANK_PX), group="blank", split="val")
 
 
-def _instance(entry: dict, *, loose: bool) -> Instance:
-    """A manifest's defect as a label; `loose`: its placed box as a rectangle."""
-    if loose and entry.get("wanted"):
-        box = tuple(float(value) for value in entry["wanted"])
+def _labelled(entry: dict, size: tuple[int, int], margins: Mapping[str, float], *, loose: bool) -> Instance:
+    """A manifest's defect as a label: its pixels, or a box as wide as real ones are drawn; `loose`: the placed box."""
+    margin = margins.get(entry["label"], 0.0)
+    if loose or margin:
+        box = widened(entry["wanted"] if loose else entry["box"], margin, size)
         return Instance(label=entry["label"], box=box, polygons=(box_ring(box),))
     return Instance(label=entry["label"], box=tuple(entry["box"]), rle=entry["rle"], ignore=entry.get("ignore", False))
 
