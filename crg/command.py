@@ -34,4 +34,4 @@ def paint(path: Path, overrides: Sequence[str], device: str, overwrite: bool) ->
         print(note, file=sys.stderr)
     totals = paint_folder(config, choose(device), overwrite=overwrite)
     print(f"{config.output}: {totals.painted} images with a defect; {totals.rejected} points without a visible one")
-    return 0 if totals.painted else 1
+    return 0 if totals.painted or config.keep_unseen else 1

@@ -35,12 +35,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> None:
+def main() -> int:
     given = parser().parse_args()
     if given.describe is not None:
         print(resolve("crg.legacy_weights:describe")(given.describe))
-        return
-    resolve("crg.command:paint")(given.conf_path, given.set, given.device, given.overwrite)
+        return 0
+    return resolve("crg.command:paint")(given.conf_path, given.set, given.device, given.overwrite)
 
 
 if __name__ == "__main__":

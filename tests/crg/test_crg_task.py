@@ -54,7 +54,7 @@ def run_task(kind, config, run: Path, *, stop_at: int | None = None) -> int:
 def test_resume_is_exact_with_and_without_workers(model, root, tmp_path):
     kind, config = MODELS[model]
     assert run_task(kind, config(root), tmp_path / "whole") == 0
-    assert run_task(kind, config(root, loop=made.few_steps(workers=2 * (model == "defect"))), tmp_path / "parts",
+    assert run_task(kind, config(root, loop=made.few_steps(workers=int(model == "defect"))), tmp_path / "parts",
                     stop_at=5) == 143
     assert run_task(kind, config(root), tmp_path / "parts") == 0
     assert differences(tmp_path / "parts", tmp_path / "whole") == []

@@ -38,6 +38,12 @@ CONTEXT = {"size_px": 32, "width": 32, "multipliers": [1, 1], "blocks": 1, "atte
 DEFECT = {**CONTEXT, "size_px": 16, "attention_px": [8]}
 
 
+def run_command_file(monkeypatch, name: str, *given) -> int:
+    """test.py or a script with these words, in this process."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, given)])
+    return runpy.run_path(str(ROOT / name), run_name="command")["main"]() or 0
+
+
 def weights(path: Path, network: dict, classes: int, seed: int) -> Path:
     torch.manual_seed(seed)
     made_network = UNet(Shape(**{key: tuple(value) if isinstance(value, list) else value
@@ -161,7 +167,7 @@ def test_without_a_visible_defect_there_is_another_try_and_then_no_label(folder,
     assert not (folder / "none" / "labelled").exists()
 
 
-def test_the_earlier_file_paints_as_the_earlier_code_did(folder):
+def test_the_earlier_file_paints_as_the_earlier_code_did(folder, monkeypatch, capsys):
     """Squeezed to the model's size, not put back, by the command."""
     text = PCB_GEN
     for old, new in (("checkpoint/checkpoint-256-defect-free.pt", folder / "context.pt"),
@@ -176,35 +182,27 @@ def test_the_earlier_file_paints_as_the_earlier_code_did(folder):
         assert old in text, old
         text = text.replace(old, str(new))
     (folder / "pcb_gen.yml").write_text(text)
-    done = subprocess.run([sys.executable, ROOT / "scripts" / "sample_generation.py", "--conf_path",
-                           folder / "pcb_gen.yml"], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "n_samples is not read" in done.stderr
+    assert run_command_file(monkeypatch, "scripts/sample_generation.py", "--conf_path", folder / "pcb_gen.yml") == 0
+    assert "n_samples is not read" in capsys.readouterr().err
     assert {path.name for path in (folder / "out" / "sample").iterdir()} >= {"a_short_cx16_cy16_1.png"}
     assert images.read_size(folder / "out" / "sample" / "a_short_cx16_cy16_1.png") == (32, 32)
     lines = [json.loads(line) for line in (folder / "out" / "manifest.jsonl").read_text().splitlines()]
     assert all(line["outside"] > 0 for line in lines)
 
 
-def run_test_py(monkeypatch, *given) -> int:
-    """test.py with these words, in this process."""
-    monkeypatch.setattr(sys, "argv", ["test.py", *map(str, given)])
-    return runpy.run_path(str(ROOT / "test.py"), run_name="test_py")["main"]()
-
-
 def test_the_command_test_py_paints_what_a_configuration_says(folder, monkeypatch):
     path = folder / "paint.yaml"
     path.write_text(json.dumps(config(folder).model_dump(mode="json")))
     (folder / "clean" / "b_c.txt").unlink()
-    assert run_test_py(monkeypatch, "--model", "crg", "--config", path, "--output", folder / "other", "--device", "cpu",
-                   "--set", "seed=3") == 0
+    assert run_command_file(monkeypatch, "test.py", "--model", "crg", "--config", path, "--output", folder / "other",
+                            "--device", "cpu", "--set", "seed=3") == 0
     assert len(list((folder / "other" / "sample").iterdir())) == 2
     assert json.loads((folder / "other" / "settings.json").read_text())["seed"] == 3
     for words, problem in ((("--model", "crg"), "--config: missing"),
                            (("--model", "crg", "--config", path, "--checkpoints", folder), "--checkpoints: not for"),
                            (("--model", "5", "--config", path), "--config: only for crg")):
         with pytest.raises(ConfigError, match=problem):
-            run_test_py(monkeypatch, *words)
+            run_command_file(monkeypatch, "test.py", *words)
 
 
 @pytest.fixture(scope="module")
