@@ -37,6 +37,7 @@ def parser() -> Parser:
     made.add_argument("--scales", metavar="1,2", help="generated images a real defective one (default: 1,2,3)")
     made.add_argument("--seeds", help="repetitions, each with its own shots, generator and network (default: 3)")
     made.add_argument("--shots", help="real defects a class to learn from, or all (default: 10)")
+    made.add_argument("--merge", action="store_true", help="networks learn all classes as one; generators know them")
     made.add_argument("--format", help="format of the set; found out where not given")
     made.add_argument("--unlabelled", help="skip, good or error: what an image without a label file is")
     made.add_argument("--test-share", help="of the groups, where the set has no splits of its own (default: 0.4)")
@@ -85,7 +86,7 @@ def chosen(given) -> StudyConfig:
                   for name, value in numbers.items() if value is not None]
     overrides += [(f"{name}=[{', '.join(quoted(word) if name != 'scales' else word for word in value.split(','))}]",
                    f"--{name} {value}") for name, value in lists.items() if value is not None]
-    overrides += [(f"{name}=true", f"--{name.replace('_', '-')}") for name in ("resplit", "generated_only")
+    overrides += [(f"{name}=true", f"--{name.replace('_', '-')}") for name in ("resplit", "merge", "generated_only")
                   if getattr(given, name)]
     overrides += [(f"{name}=[{', '.join(map(quoted, getattr(given, name)))}]", f"--{name}") for name in
                   ("set", "augment") if getattr(given, name)]

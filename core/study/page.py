@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from .. import config as configs
-from ..data import formats
 from ..plots import curves, intervals
 from ..report import Markup, Page, bullets, code, data_uri, facts, figure, figures, number, table, tag, text
 from .arms import Arm
 from .examples import EACH, changes, compared, pictures
-from .sets import TEST
+from .sets import tested
 from .settings import NONE, StudyConfig
 from .table import factor_of, told_gain, with_interval
 
@@ -126,13 +125,13 @@ def examples(config: StudyConfig, made: dict, results: Mapping[Arm, dict]) -> li
     name = compared(made)
     if name is None:
         return [text("Nothing to compare: examples need the method none beside another one.")]
-    records = formats.read(config.output / TEST, "coco").records
-    found = changes(config, name, results, records, made["classes"])
+    records, classes = tested(config)
+    found = changes(config, name, results, records, classes)
     shown: list[Markup | None] = [text(f"{name} against none: each picture's own figure ({IMAGE_FIGURE[config.task]}) "
                                        "rose or fell by the number at its left, in hundredths.", note=True)]
     for title, picked in (("For better", found[::-1][:EACH]), ("For worse", found[:EACH])):
         picked = [one for one in picked if one[0] and (one[0] > 0) == (title == "For better")]
-        data = pictures(config, picked, records, made["classes"])
+        data = pictures(config, picked, records, classes)
         shown.append(None if data is None else figure(tag("img", src=data_uri(data, "jpeg"), alt=title), title))
     return shown
 
@@ -142,9 +141,9 @@ IMAGE_FIGURE = {"segment": "defect IoU", "detect": "mAP50-95"}
 
 def data_told(made: dict, facts_: dict) -> list[Markup | None]:
     """The split, the shots, and what each row learned from."""
-    split = table(["split", "images", "with defects", "groups", *made["classes"]], [
+    split = table(["split", "images", "with defects", "groups", *facts_["classes"]], [
         [name, side["images"], side["defective"], side["groups"],
-         *(side["defects"].get(label, 0) for label in made["classes"])]
+         *(side["defects"].get(label, 0) for label in facts_["classes"])]
         for name, side in (("train", facts_["train"]), ("test", facts_["test"]),
                            *((f"shots of seed {seed}", one) for seed, one in facts_["shots"].items()))])
     learned = table(["learned from (first seed)", "real images", "times", "real defects", "generated images",

@@ -17,6 +17,7 @@ from .settings import StudyConfig
 from .shots import count, draw_shots
 
 SPLITS, TEST, FACTS = "splits.json", "test", "data.json"
+MERGED = "defect"               # the one class of a study that merges them
 NORMAL = "normal/"              # names of defect-free twins that stand as good images of their own
 
 
@@ -93,6 +94,21 @@ def store(dataset: Dataset, records: Iterable[Record], folder: Path) -> None:
     formats.write(replace(dataset, records=tuple(records)), folder, "coco")
 
 
+def tested(config: StudyConfig) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """The test images with their truth, and the classes that count."""
+    dataset = merged(config, formats.read(config.output / TEST, "coco"))
+    return dataset.records, dataset.classes
+
+
+def merged(config: StudyConfig, dataset: Dataset) -> Dataset:
+    """The set as the networks see it: as it is, or with one class where the study merges them."""
+    if not config.merge:
+        return dataset
+    records = tuple(replace(record, instances=tuple(replace(item, label=MERGED) for item in record.instances))
+                    for record in dataset.records)
+    return replace(dataset, classes=(MERGED,), records=records)
+
+
 def link(source: Path, target: Path) -> None:
     """The file under a second name, as a copy where the system knows no links between these places."""
     with writing(target):
@@ -123,9 +139,8 @@ def refuse_leaks(prints: Mapping[Path, Fingerprint], learned: Sequence[Path], te
 
 def check_clean(study: Path, learned: Sequence[Path]) -> None:
     """`refuse_leaks` for what an arm's generator or trainer is about to read, against the study's test set."""
-    tested = sorted((study / TEST / "images").rglob("*"))
-    tested = [path for path in tested if path.is_file()]
-    refuse_leaks(fingerprints([*learned, *tested]), list(learned), tested)
+    held = [path for path in sorted((study / TEST / "images").rglob("*")) if path.is_file()]
+    refuse_leaks(fingerprints([*learned, *held]), list(learned), held)
 
 
 def told(records: Sequence[Record]) -> dict:

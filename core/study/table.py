@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..data import formats
 from ..data.images import write_bytes
 from ..data.splits import group_of
 from . import statistics
 from .arms import Arm, Row, rows_of
-from .sets import TEST
+from .sets import tested
 from .settings import NONE, StudyConfig
 from .tasks import TASKS, further, measured
 
@@ -23,8 +22,7 @@ def make_table(config: StudyConfig, facts: dict, results: Mapping[Arm, dict]) ->
     rows    name, seeds, learned_from, values {figure: mean, low, high, seeds}, over_none and over_copypaste
             {figure: gain, seeds_low, seeds_high, images_low, images_high}, the same seeds on both sides
     """
-    records = formats.read(config.output / TEST, "coco").records
-    classes = facts["classes"]
+    records, classes = tested(config)
     outcomes = {arm.name: measured(config.task, result["images"], records, classes) for arm, result in results.items()}
     units = statistics.units_of([group_of(record) for record in records])
     bootstrap = statistics.Bootstrap(statistics.resamplings(units), lambda arm, row: outcomes[arm].values(row))
@@ -32,7 +30,7 @@ def make_table(config: StudyConfig, facts: dict, results: Mapping[Arm, dict]) ->
     points = {arm: {**outcomes[arm.name].values(ones), **further(config.task, result["images"], records, classes)}
               for arm, result in results.items()}
     rows = [row_of(row, points, bootstrap, results) for row in rows_of(config) if any(arm.row == row for arm in points)]
-    table = {"task": config.task, "classes": classes, "test": facts["test"], "shots": facts["shots"],
+    table = {"task": config.task, "classes": list(classes), "test": facts["test"], "shots": facts["shots"],
              "drawn": "groups" if len(set(units)) < len(units) else "images", "main": list(TASKS[config.task].main),
              "rows": rows}
     minutes = {arm.name: result["minutes"] for arm, result in results.items()}

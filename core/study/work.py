@@ -21,7 +21,7 @@ from ..files import writing
 from ..runlog import open_run
 from .arms import ONLY, WITHOUT, Arm
 from .pools import MARGINS, alone_in, fill_pool, images_wanted, pool_folder, pool_lines
-from .sets import TEST, check_clean, link, paths, shots_folder, told, twin
+from .sets import TEST, check_clean, link, merged, paths, shots_folder, tested, told, twin
 from .settings import StudyConfig
 from .tasks import TASKS, judged
 
@@ -54,7 +54,7 @@ def run_arm(config: StudyConfig, facts: dict, arm: Arm, command: Sequence[str]) 
         try:
             counts = training_set(config, facts, arm, folder / "set")
             train(config, arm, folder, command)
-            entries = predict(config, facts, arm, folder)
+            entries = predict(config, arm, folder)
         finally:
             spent = before + (time.monotonic() - began) / 60
             write_bytes(folder / MINUTES, (json.dumps({"minutes": spent}) + "\n").encode())
@@ -79,6 +79,7 @@ def training_set(config: StudyConfig, facts: dict, arm: Arm, folder: Path) -> di
         records += [_linked(record, f"real-{turn}/{number:05d}", folder) for number, record in enumerate(real)]
     records += [_linked(record, f"generated/{number:05d}", folder) for number, record in enumerate(generated)]
     dataset = Dataset(root=folder, format="coco", classes=tuple(facts["classes"]), records=tuple(records))
+    dataset = merged(config, dataset)
     formats.write(dataset if config.task == "segment" else _shaped(dataset), folder, "coco", images="keep")
     return {"real": told(real), "generated": told(generated), "good": len(good), "real_repeated": times}
 
@@ -132,17 +133,17 @@ def network_config(config: StudyConfig, data: Path, seed: int):
     return loaded.model_copy(update={"loop": loaded.loop.model_copy(update=once)})
 
 
-def predict(config: StudyConfig, facts: dict, arm: Arm, folder: Path) -> list[dict]:
+def predict(config: StudyConfig, arm: Arm, folder: Path) -> list[dict]:
     """Apply the network to the test images, into folder/found; returns one entry an image."""
     task = TASKS[config.task]
     model, task_type = experiment.chosen_model(task.model)
     output = folder / FOUND
     if output.is_dir():
         shutil.rmtree(output)                       # of an earlier start that was cut off
-    test = formats.read(config.output / TEST, "coco")
+    records, classes = tested(config)
     task_type.apply(experiment.run_folder(folder, model), {"input": config.output / TEST / "images"}, output,
                     list(task.predicting), choose(config.device))
-    return judged(config.task, output, test.records, facts["classes"])
+    return judged(config.task, output, records, classes)
 
 
 def _linked(record: Record, name: str, folder: Path) -> Record:
