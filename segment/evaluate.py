@@ -60,7 +60,8 @@ def evaluate(network: nn.Module, records: Sequence[Record], classes: tuple[str, 
         chances, labels = predicted(network, pixels, config)
         judged.append(judge(network, record.name, truth, chances, labels, len(classes) + 1, config))
         if number in shown:
-            drawn = panel(pixels, truth, labels)
+            whole = at_once(network, pixels, config) if config.panels_whole else None
+            drawn = panel(pixels, truth, labels, whole=whole)
             write_image(folder / f"{record.name.replace('/', '_')}.png", drawn)
     worst = []
     for number in worst_first(judged)[:config.panels]:
@@ -80,6 +81,15 @@ def predicted(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> 
     bands = predict_in_context(network, rows, rows, config.infer, config.data.channels)
     chances = torch.cat([band for _, band in bands], 1)
     return chances, labels_of(chances, config.infer.threshold)
+
+
+def at_once(network: nn.Module, pixels: np.ndarray, config: SegmentConfig) -> np.ndarray:
+    """Labels uint8 [H, W] of the image made so small that it is one crop, as large again."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, config.data.crop_px / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    labels = predicted(network, cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), config)[1]
+    return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def judge(network: nn.Module, name: str, truth: np.ndarray, chances: Tensor, labels: np.ndarray, count: int,

@@ -33,7 +33,8 @@ def config_values(path: Path) -> tuple[dict, list[str]] | None:
     values = {"data": data(earlier, notes), "augment": augment(earlier, notes), "network": network(earlier),
               "loss": {"name": chosen(earlier, "model", "loss", "categorical_crossentropy", LOSSES)},
               "optim": optim(earlier), "infer": infer(earlier, notes), "loop": loop(earlier, notes),
-              "watch": watch(earlier, notes), "panels": panels(earlier)}
+              "watch": watch(earlier, notes), "panels": panels(earlier),
+              "panels_whole": bool(earlier.get("train", "epoch_change_infer", True))}
     return values, notes
 
 

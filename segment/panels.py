@@ -9,15 +9,21 @@ FALSE, MISSED, CONFUSED = 0, 1, 2       # of the error's colours
 ERRORS = np.array([(230, 60, 40), (30, 110, 220), (240, 190, 40)], np.uint8)
 IGNORED = (128, 128, 128)
 SIDE_PX = 480
-COLUMNS = ["image", "truth", "prediction", "error"]
+COLUMNS = ["image", "truth", "prediction", "error", "made small, at once"]
 
 
-def panel(pixels: np.ndarray, truth: np.ndarray, predicted: np.ndarray, side_px: int = SIDE_PX) -> np.ndarray:
-    """uint8 [H', W', 3]: the four beside each other, small ones enlarged; labels uint8 [H, W]."""
+def panel(pixels: np.ndarray, truth: np.ndarray, predicted: np.ndarray, side_px: int = SIDE_PX,
+          whole: np.ndarray | None = None) -> np.ndarray:
+    """uint8 [H', W', 3]: the four beside each other, small ones enlarged; labels uint8 [H, W].
+
+    whole   labels of the image in one small piece, for a fifth picture
+    """
     seen = shown(pixels, white_point([pixels]))
     pictures = [seen, tinted(seen, truth), tinted(seen, predicted), errors(seen, truth, predicted)]
+    pictures += [] if whole is None else [tinted(seen, whole)]
     factor = max(1, side_px // 2 // max(truth.shape))
-    return grid([[reduced(enlarged(picture, factor), side_px) for picture in pictures]], column_labels=COLUMNS)
+    fitted = [reduced(enlarged(picture, factor), side_px) for picture in pictures]
+    return grid([fitted], column_labels=COLUMNS[:len(fitted)])
 
 
 def tinted(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:

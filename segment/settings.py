@@ -190,3 +190,4 @@ class SegmentConfig(Section):
     watch: WatchConfig | None = Field(
         WatchConfig(metric="miou_defects"), description="the figure that keeps the best weights and may end training")
     panels: int = Field(4, ge=0, description="images shown at each evaluation: image, truth, prediction, error")
+    panels_whole: bool = Field(False, description="and what the network says of the image made as small as a crop")

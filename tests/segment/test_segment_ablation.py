@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 def config(root, *options):
     return load(SegmentConfig, None, [
         f"data.root={root}", "loop.steps=3", "loop.batch_size=4", "loop.workers=0", "data.crop_px=48",
-        "data.merge=true", "network.widths=[8, 16]", "augment.enabled=false", "loop.evaluate_every=3", "loop.save_every=1",
-        "optim.warmup_steps=0", "data.ratios=[0.5, 0.25, 0.25]", *options])
+        "data.merge=true", "network.widths=[8, 16]", "augment.enabled=false", "loop.evaluate_every=3",
+        "loop.save_every=1", "optim.warmup_steps=0", "data.ratios=[0.5, 0.25, 0.25]", *options])
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,19 @@ def test_the_splits_of_a_run_are_kept_when_images_come_in(tmp_path):
     assert held <= {record.name for record in second.held_out}
 
 
+def test_panels_show_the_image_at_once_where_it_is_asked_for(root, tmp_path):
+    sizes = []
+    for whole in ("false", "true"):
+        task = SegmentTask(settings(root, f"panels_whole={whole}", "panels=1"), CPU)
+        task.network.eval()
+        (tmp_path / whole).mkdir()
+        task.evaluate(tmp_path / whole)
+        (picture,) = (tmp_path / whole).glob("*.png")
+        sizes.append(read_image(picture).shape)
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[1][1] == pytest.approx(sizes[0][1] * 5 / 4, abs=8)
+
+
 def test_the_first_losses_are_as_stored(root):
     config = settings(root, "augment.warp_chance=1.0", "loss.name=focal+dice", "loop.clip_norm=1.0")
     task = experiment.build(SegmentTask, config, CPU)
