@@ -34,6 +34,7 @@ def train(task: Task, loop: LoopConfig, run: Path, *, device: torch.device) -> i
 
         with contextlib.closing(feed), RunLog(run, step, loop.steps, writes=team.rank == 0) as log:
             log.say(f"{run}: step {step} of {loop.steps} on {device}; {parameter_counts(task)}")
+            log.pictures(step, run / "samples")
             watched = watch(task, log, team, device)
             while True:
                 signum = team.largest(stop.signum, device)

@@ -25,10 +25,11 @@ from core.weight_files import read_weights
 from . import classify_networks
 from .classify_apply import apply
 from .classify_settings import ClassifierConfig, ClassifyConfig, ClassifyOptimConfig
-from .data import LEAST_PX, Windows, open_data
+from .data import LEAST_PX, Windows, examples, open_data
 from .history import image_figures, read_kept, write_history
 from .networks import parameters_by_decay
 from .patches import Judged, PatchJudge, heated, scaled
+from .score_picture import score_picture
 
 SPLITS, FIGURES = "splits.json", "figures.json"
 PUBLISHED = {"resnet18": "ResNet18_Weights.IMAGENET1K_V1", "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
@@ -91,13 +92,14 @@ class ClassifyTask:
         on = self.config.data.evaluate_on
         judge = PatchJudge(self.network, self.config, 1.0, self.device)
         logits, truth, scores, panels = [], [], [], []
+        pictured = {record.name for record in examples(self.held_out, self.config.panels)}
         for record in self.held_out:
             pixels = read_image(record.image)
             judged = judge(pixels)
             logits += judged.logits.tolist()
             truth += defective(record, judged)
             scores.append(max(judged.logits.tolist(), default=-100.0))
-            if len(panels) < self.config.panels:
+            if record.name in pictured:
                 panels.append((record, pixels, judged))
         warmth = calibration.temperature(logits, truth) if on == "val" else read_kept(self.run, "temperature", 1.0)
         calm = np.array(logits) / warmth
@@ -110,6 +112,9 @@ class ClassifyTask:
         chances = calibration.chance(np.array(scores) / warmth)
         figures = patch | image_figures(self.held_out, chances, on, self.run, self.config.threshold)
         write_bytes(folder / FIGURES, (json.dumps(figures, indent=1) + "\n").encode())
+        if "image/threshold" in figures:
+            bad = [not record.is_good for record in self.held_out]
+            write_image(folder / "scores.png", score_picture(chances, bad, figures["image/threshold"]))
         for record, pixels, judged in panels:
             write_image(folder / f"{record.name.replace('/', '_')}.png", panel(record, pixels, judged))
         return {name: value for name, value in figures.items() if not name.endswith(("_low", "_high"))}

@@ -1,4 +1,6 @@
 """What the detector learns from: windows of images with the masks of their defects, good ones among them."""
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ from core.data.records import Record
 from core.data.shapes import Crop, instance_crop, tight
 from core.errors import DataError
 from core.seeding import rng
+from core.visualise import grid, overlay
 
 from .settings import AugmentConfig, DataConfig
 
@@ -146,6 +149,25 @@ class Windows(Dataset):
         pixels = pixels.copy()
         pixels[place] = np.clip(under + alpha * (source + shift - under), 0, np.iinfo(pixels.dtype).max)
         return pixels, [*crops, ((crop, left, top), label)]
+
+
+def examples(records: Sequence[Record], count: int) -> list[Record]:
+    """The same few of them at every look, half of them good: those whose names' checksums are least."""
+    ranked = sorted(records, key=lambda record: zlib.crc32(record.name.encode()))
+    good = [record for record in ranked if record.is_good]
+    bad = [record for record in ranked if not record.is_good]
+    half = max(count // 2, count - len(bad))
+    return [*bad[:count - min(half, len(good))], *good[:half]]
+
+
+def training_picture(samples: "Windows", columns: int = 4, rows: int = 2) -> np.ndarray:
+    """The first augmented samples with their masks: broken labels show here before a training does."""
+    cells = []
+    for draw in range(rows * columns):
+        image, target = samples[draw * len(samples) // (rows * columns), draw]
+        pixels = np.rint(image.numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
+        cells.append(overlay(pixels, list(target["masks"].numpy() > 0), kinds=(target["labels"] - 1).tolist()))
+    return grid([cells[row * columns:(row + 1) * columns] for row in range(rows)])
 
 
 def target_of(masks: list[tuple[np.ndarray, int]], shape: tuple[int, ...]) -> Target:

@@ -44,16 +44,17 @@ def read_kept(run: Path | None, name: str, usual: float) -> float:
 
 
 def image_figures(records: Sequence[Record], scores: Sequence[float], on: str, run: Path | None,
-                  config: ThresholdConfig) -> dict[str, float]:
+                  config: ThresholdConfig, least: float = 0.0) -> dict[str, float]:
     """image/NAME of core.metrics.decisions, with image/threshold; nothing where there is no defect to choose it on.
 
     on      "val": the threshold is chosen by `config`; else the one that the run kept is used, or config.value
+    least   of a threshold that is chosen: a detector that found nothing has said that the image is good
     """
     bad = [any(not item.ignore for item in record.instances) for record in records]
     if on == "val":
         if not any(bad) and config.rule != "fixed":
             return {}
-        threshold = decisions.choose_threshold(scores, bad, config)
+        threshold = max(decisions.choose_threshold(scores, bad, config), least)
     else:
         threshold = read_kept(run, "threshold", config.value)
     groups = [splits.group_of(record) for record in records]

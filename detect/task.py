@@ -22,15 +22,16 @@ from core.visualise import grid, overlay, shown, white_point
 
 from . import networks, portable
 from .apply import CLASSES, apply
-from .data import Windows, open_data
+from .data import Windows, examples, open_data, training_picture
 from .fullimage import inspect
 from .history import image_figures, write_history
 from .merging import Piece
 from .models import build
 from .predict import TileDetector, scored
+from .score_picture import score_picture
 from .settings import DetectConfig, OptimConfig
 
-SPLITS, FIGURES = "splits.json", "figures.json"
+SPLITS, FIGURES, TRAINING = "splits.json", "figures.json", "training.png"
 LEAST_SCORE = 0.001     # of a detection that COCO's figures count
 OF_BOXES = ("bbox/AP", "bbox/AP50")
 BESIDE = re.compile(r".*(_low|_high|_q[1-4]|/AR1|/AR10)|.*/(hit|miss|false|passed)|segm/(AP|AR)(_.*|/.*)")
@@ -61,6 +62,9 @@ class DetectTask:
                 run.mkdir(parents=True, exist_ok=True)
             splits.save(run / SPLITS, found)
             write_bytes(run / CLASSES, (json.dumps(self.classes) + "\n").encode())
+            if not (run / "samples" / TRAINING).is_file():
+                (run / "samples").mkdir(exist_ok=True)
+                write_image(run / "samples" / TRAINING, training_picture(self.train_data))
 
     def losses(self, phase: str, batch: tuple[list[Tensor], list[dict[str, Tensor]]]) -> dict[str, Tensor]:
         """classifier, box_reg, mask, objectness, rpn_box_reg."""
@@ -76,17 +80,20 @@ class DetectTask:
         """
         look = self.config.frame.model_copy(update={"least_score": LEAST_SCORE, "most": 4 * MOST})
         detector = TileDetector(self.network, self.classes, self.device)
-        found, scores = {}, []
-        for number, record in enumerate(self.held_out):
+        found, scores, pictured = {}, [], {record.name for record in examples(self.held_out, self.config.panels)}
+        for record in self.held_out:
             pixels = read_image(record.image)
             frame = inspect(pixels, detector, look)
             found[record.name] = scored(frame.defects, record.size)
             scores.append(frame.score)
-            if number < self.config.panels:
+            if record.name in pictured:
                 sure = [piece for piece in frame.defects if piece.score >= self.config.frame.least_score]
                 write_image(folder / f"{record.name.replace('/', '_')}.png", panel(pixels, record, sure, self.classes))
         figures = coco_figures(self.held_out, found, self.classes) | image_figures(
-            self.held_out, scores, self.config.data.evaluate_on, self.run, self.config.threshold)
+            self.held_out, scores, self.config.data.evaluate_on, self.run, self.config.threshold, LEAST_SCORE)
+        if "image/threshold" in figures:
+            bad = [not record.is_good for record in self.held_out]
+            write_image(folder / "scores.png", score_picture(scores, bad, figures["image/threshold"]))
         write_bytes(folder / FIGURES, (json.dumps(figures, indent=1) + "\n").encode())
         return {name: value for name, value in figures.items() if watched(name)}
 

@@ -112,7 +112,7 @@ def told(values: dict[str, float]) -> list[str]:
     """The figures that matter, each with its interval where it has one."""
     lines = []
     for name, value in values.items():
-        if name.endswith(("_low", "_high")) or not (name.startswith("image/") or name.count("/") == 1):
+        if name.endswith(("_low", "_high", "_q1", "_q2", "_q3", "_q4")) or name.count("/") > 1:
             continue
         between = f" ({values[f'{name}_low']:.3f} to {values[f'{name}_high']:.3f})" if f"{name}_low" in values else ""
         lines.append(f"{name}: {value:.4g}{between}")

@@ -50,7 +50,7 @@ def test_it_learns_and_is_measured_with_what_val_chose(run, tmp_path):
     found = task.evaluate(tmp_path)
     assert (found["patch/temperature"], found["image/threshold"]) == (kept["temperature"], kept["threshold"])
     assert {"image/escape_low", "image/auroc_high"} <= set(json.loads((tmp_path / "figures.json").read_text()))
-    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_its_heat_lies_on_the_defect(run, root):

@@ -66,7 +66,9 @@ def test_losses_fall_and_the_course_is_kept(run):
     assert kept["threshold"] == next(one["val"]["image/threshold"] for one in history["evaluations"]
                                      if one["step"] == kept["step"])
     assert json.loads((run / "classes.json").read_text()) == ["pit"]
-    assert len(list((run / "samples" / "step-00000040").glob("*.png"))) == 2
+    pictures = {path.stem.partition("__")[0] for path in (run / "samples" / "step-00000040").glob("*.png")}
+    assert pictures == {"scores", "val_notok", "val_good"}
+    assert (run / "samples" / "training.png").is_file()
 
 
 def test_it_goes_on_as_if_it_had_never_stopped(root, tmp_path, one_thread):
