@@ -1,6 +1,6 @@
 """`--method midg`: models 1 and 3, trained on the labelled set or at hand already, draw new defects."""
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,6 @@ import torch
 from core.augment import compose
 from core.augment.bank import Crop, DefectBank
 from core.augment.blending import two_level
-from core.augment.contacts import Joint, joins, usual_contacts
 from core.augment.copypaste import CopyPaste
 from core.augment.fitting import Fit, laid
 from core.augment.generator import Generated, Request
@@ -24,10 +23,12 @@ from core.experiment import tell
 from core.task import LoopConfig
 
 from .data import ALONE, boxed, grown
+from .habits import Habits
 from .infer import Painter
 from .networks import SIZE_STEP_PX
 from .outlines import deformed
 from .rims import trimmed
+from .seats import seated
 from .settings import (
     DataConfig,
     DefectConfig,
@@ -40,6 +41,7 @@ from .settings import (
     SheetConfig,
 )
 from .task import DefectTask, EdgeTask, MidgTask
+from .tones import toned
 
 # What the settings are called in a model's configuration.
 KEYS = {"steps": "loop.steps", "width": "network.width", "size_px": "data.size_px", "batch_size": "loop.batch_size"}
@@ -70,7 +72,7 @@ class MidgGenerator:
     copies: bool = False
     models: str = ""
     window_px: int = LEAST_WINDOW_PX
-    joints: dict[str, Joint] = field(default_factory=dict)      # by class, how its real defects join what is there
+    habits: Habits = Habits()
 
     @classmethod
     def build(cls, dataset: Dataset, bank: DefectBank, output: Path, settings: MidgSettings | None = None, *,
@@ -94,7 +96,7 @@ class MidgGenerator:
         painter = named(Painter.load(place.folder, device), bank.labels)
         place.check_classes(painter.classes, bank.labels)
         return cls(painter, CopyPaste(bank), models=weights_hash(part[1] for part in painter.parts if part is not None),
-                   window_px=painter.data.size_px, joints=usual_contacts(bank.crops))
+                   window_px=painter.data.size_px, habits=Habits.of(bank.crops))
 
     def generate(self, request: Request) -> Generated:
         window = np.ascontiguousarray(request.image.numpy().transpose(1, 2, 0))
@@ -103,35 +105,52 @@ class MidgGenerator:
             shape = drawing = request.mask.numpy().astype(bool)
         else:
             fit = self.donors.choose(window, request.box, request.label, request.rng)
-            shape = self._joined(window, fit, request)
+            shape = self._shape(window, fit, request)
+            drawing = shape if request.label in self.habits.seats else None
         hole = self._hole(shape, request.rng)
         painted = self.painter.paint(request.image, hole, request.label, request.rng, drawing=drawing)
-        image = painted.image
-        alpha = torch.from_numpy(trimmed(window, image.numpy().transpose(1, 2, 0), painted.alpha))
+        paint, coloured = painted.image.numpy().transpose(1, 2, 0), True
+        if request.label in self.habits.tones:
+            in_tone = toned(window, paint, shape, solid=drawing is not None,
+                            joined=self.habits.is_joined(request.label))
+            paint, coloured = (paint, False) if in_tone is None else (in_tone, True)
+        alpha = trimmed(window, paint, painted.alpha)
+        misfit = None
+        if fit is not None:
+            made = np.where(alpha[..., None] > 0, paint, window)
+            fits = (coloured and self.habits.sits(window, shape, request.label)
+                    and self.habits.joins(window, made, alpha > 0.5, request.label)
+                    and self._is_familiar(window, request.label))
+            misfit = fit.strangeness if fits else 1.0
         if two_level(window):                               # a scan in black and white has no grey but at its rims
-            image, alpha = (image.mean(0, keepdim=True) > 0.5).float().expand(3, -1, -1), (alpha > 0).float()
-        misfit = None if fit is None else fit.strangeness if self._is_familiar(window, request.label) else 1.0
-        return Generated(image=image, alpha=alpha, misfit=misfit)
+            paint, alpha = np.repeat(paint.mean(axis=2, keepdims=True) > 0.5, 3, axis=2), alpha > 0
+        return Generated(image=torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1), np.float32)),
+                         alpha=torch.from_numpy(alpha.astype(np.float32)), misfit=misfit)
 
-    def _joined(self, window: np.ndarray, fit: Fit, request: Request) -> np.ndarray:
-        """bool [H, W]: the real defect's shape, deformed, and moved to where it joins what is there as its class does.
+    def _shape(self, window: np.ndarray, fit: Fit, request: Request) -> np.ndarray:
+        """bool [H, W]: the real defect's shape, moved to where its class sits, deformed as far as the real ones differ,
+        and moved a little more to where it joins what is there as its class does.
 
-        Where no try does, the first is taken: whether the painted one joins is for others to judge.
+        Where no try does, it is taken undeformed: whether the painted one joins is for others to judge.
         """
+        label, draw = request.label, request.rng
+        seat = self.habits.seats.get(label)
+        if seat is not None:                                # it has its size from what it sits on, and its own form
+            fit = replace(fit, scale=(float(np.sqrt(np.prod(fit.scale))),) * 2)
         pixels, _, mask = laid(fit, window.shape)
-        laid_shape = mask > 0.5
-        if not laid_shape.any():
-            laid_shape = boxed([request.box], window.shape[:2], 0)
-        usual = self.joints.get(request.label)
-        if usual is None:
-            return deformed(laid_shape, request.rng)
-        colour, first = np.median(pixels[laid_shape], axis=0), None
+        whole = mask > 0.5
+        if not whole.any():
+            whole = boxed([request.box], window.shape[:2], 0)
+        if seat is not None:
+            whole = seated(window, whole, seat, draw)
+        colour = np.median(pixels[whole], axis=0)
         for reach in range(MOVES):
-            shape = deformed(moved(laid_shape, request.rng.integers(-reach, reach + 1, 2) // 2), request.rng)
-            first = shape if first is None else first
-            if joins(window, np.where(shape[..., None], colour, window), shape, usual):
+            place = moved(whole, draw.integers(-reach, reach + 1, 2) // 2) if label in self.habits.joints else whole
+            shape = deformed(place, draw)
+            made = np.where(shape[..., None], colour, window)
+            if self.habits.suits(window, shape, label) and self.habits.joins(window, made, shape, label):
                 return shape
-        return first
+        return whole
 
     def _is_familiar(self, window: np.ndarray, label: str) -> bool:
         """Whether enough defects were learnt on parts of this colour: networks paint others in colours they know."""

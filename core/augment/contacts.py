@@ -50,10 +50,11 @@ def _touching(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, reach_px: i
     return like[outline[:, 1], outline[:, 0]]
 
 
-def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, usual: Joint) -> bool:
-    """Whether the defect has a usual number of contacts, seen at one of REACHES_PX: soft rims are wide; and whether
-    these are as long as they should be."""
-    return (any(usual.fewest <= contacts(clean, made, mask, reach) <= usual.most for reach in REACHES_PX)
+def joins(clean: np.ndarray, made: np.ndarray, mask: np.ndarray, usual: Joint, *, agreeing: int = 1) -> bool:
+    """Whether the defect has a usual number of contacts, seen at `agreeing` of REACHES_PX: soft rims are wide; and
+    whether these are as long as they should be."""
+    found = [contacts(clean, made, mask, reach) for reach in REACHES_PX]
+    return (sum(usual.fewest <= number <= usual.most for number in found) >= agreeing
             and share_of_rim(clean, made, mask) >= usual.least_share)
 
 

@@ -7,6 +7,7 @@ from core.augment.generator import Request
 from core.seeding import rng
 from midg import generator
 from midg.generator import MidgGenerator, moved
+from midg.habits import Habits
 
 DARK, BRIGHT = (0.1, 0.3, 0.15), (0.7, 0.65, 0.35)
 
@@ -23,13 +24,13 @@ def near_a_trace() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_a_spur_is_moved_to_its_trace_and_an_island_is_left(monkeypatch):
     window, pixels, mask = near_a_trace()
     monkeypatch.setattr(generator, "laid", lambda fit, shape: (pixels, window, mask))
-    made = MidgGenerator(None, None, joints={"spur": Joint(1, 1, 0.15), "island": Joint(0, 0)})
+    made = MidgGenerator(None, None, habits=Habits({"spur": Joint(1, 1, 0.15), "island": Joint(0, 0)}))
     touching = {"spur": 0, "island": 0}
     for label in touching:
         for seed in range(10):
             request = Request(image=torch.from_numpy(window.transpose(2, 0, 1).copy()), box=(28, 35, 38, 45),
                               label=label, rng=rng(seed))
-            shape = made._joined(window, None, request)
+            shape = made._shape(window, None, request)
             assert shape.sum() > 50
             touching[label] += contacts(window, np.where(shape[..., None], pixels, window), shape) == 1
     assert touching["spur"] >= 8
