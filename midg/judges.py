@@ -3,7 +3,7 @@
     judges = trained_judges(real)
     judges.figures(made)
 """
-import tempfile
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,21 +31,34 @@ OWN_PX = 5                      # a change this near to a label is its defect's;
 HELD_OUT = 5                    # every fifth picture is kept from the judges, to judge them by
 
 
-def boards(learnt: int = 60, known: int = 600, count: int = 80, steps: int = 1600) -> Iterator[tuple[str, str, str]]:
+def boards(folder: Path, learnt: int = 60, known: int = 400, count: int = 80, steps: int = 1600,
+           ) -> Iterator[tuple[str, str, str]]:
     """Rows of scripts/bench.py, on made circuit boards: `learnt` and `known` images that the generator and the judges
-    learn from, `count` to be judged."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for seed, (part, images_made) in enumerate({"learnt": learnt, "known": known}.items()):
-            make_set(Recipe(kind="pcb", count=images_made, seed=seed, good_share=0.3, options={}, size=(256, 256)),
-                     folder / part, ["coco"], workers=1)
-        real = formats.read(folder / "known")
-        judges = trained_judges(real)
-        yield from rows("real, held out", judges.figures(real, held_out), "", "")
-        for method, reaches in (("midg", ("reach >= 85 %", "reach >= 0.80")), ("copypaste", ("", ""))):
-            made = augment(AugmentConfig(data=folder / "learnt", output=folder / method, count=count, method=method,
-                                         midg=MidgSettings(steps=steps)))
-            yield from rows(method, judges.figures(made.dataset), *reaches)
+    learn from, `count` to be judged. What is made and learnt stays in `folder`: after a kill the same call goes on."""
+    for seed, (part, images_made) in enumerate({"learnt": learnt, "known": known}.items()):
+        make_set(Recipe(kind="pcb", count=images_made, seed=seed, good_share=0.3, options={}, size=(256, 256)),
+                 folder / part, ["coco"], workers=1)
+    real = formats.read(folder / "known")
+    judges = kept_judges(folder / "judges.pt", real)
+    yield from rows("real, held out", judges.figures(real, held_out), "", "")
+    for method, reaches in (("midg", ("reach >= 85 %", "reach >= 0.80")), ("copypaste", ("", ""))):
+        made = augment(AugmentConfig(data=folder / "learnt", output=folder / method, count=count, method=method,
+                                     midg=MidgSettings(steps=steps)))
+        yield from rows(f"{method}, {sum(len(record.instances) for record in made.dataset.records)} defects",
+                        judges.figures(made.dataset), *reaches)
+
+
+def kept_judges(path: Path, real: Dataset) -> "Judges":
+    """Judges that are taken from a file, or learn from a set and are written to it."""
+    if path.is_file():
+        judges = Judges(real.classes, Classifier(len(real.classes)).eval(), Segmenter().eval())
+        for network, weights in zip((judges.classifier, judges.segmenter), torch.load(path, weights_only=True)):
+            network.load_state_dict(weights)
+        return judges
+    judges, content = trained_judges(real), io.BytesIO()
+    torch.save([judges.classifier.state_dict(), judges.segmenter.state_dict()], content)
+    images.write_bytes(path, content.getvalue())
+    return judges
 
 
 def rows(name: str, figures: dict[str, float], class_reach: str, iou_reach: str) -> list[tuple[str, str, str]]:

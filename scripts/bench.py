@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
     parser.add_argument("--midg-steps", type=int, nargs=2, default=(700, 600), metavar="N",
                         help="of model 1 and of model 3 in `midg-figures` (default: 700 600)")
-    parser.add_argument("--folder", type=Path, help="keeps what `midg-figures` trains, and goes on after a kill")
+    parser.add_argument("--folder", type=Path, help="keeps what `drawn`, `midg-figures` train: after a kill they go on")
     given = parser.parse_args()
     for name in given.parts or PARTS:
         if name not in PARTS:
@@ -162,8 +162,10 @@ def midg(given: argparse.Namespace) -> None:
 
 def drawn(given: argparse.Namespace) -> None:
     """Defects drawn by --method midg, and copied ones, before judges that have learnt real ones."""
-    for row in resolve("midg.judges:boards")():
-        say(*row)
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for row in resolve("midg.judges:boards")(folder / "drawn"):
+            say(*row)
 
 
 def segment(given: argparse.Namespace) -> None:
