@@ -3,8 +3,8 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from core.visualise import encode_jpeg, shown, white_point
 from . import portable
 from .fullimage import Frame, inspect
 from .history import read_kept
+from .merging import Piece, Window
 from .models import build, norm_of
 from .networks import Detector, coco_statistics
 from .overlays import verdict_picture
@@ -35,6 +36,25 @@ HEAD = ("image", "verdict", "score", "defects", "area_px", "rule", "reason", "se
 
 
 @dataclass(frozen=True)
+class Inspected:
+    """What is said of an image: a verdict ("good", "defect", or a rule's), by which rule, and why.
+
+    judged   what the rework rules say, where there are some
+    beside   further values for the image's JSON, such as a screen's score
+    """
+    frame: Frame
+    verdict: str
+    rule: str
+    reason: str
+    judged: PartVerdict | None = None
+    beside: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        return self.frame.defects if self.judged is None else self.judged.defects
+
+
+@dataclass(frozen=True)
 class Inspector:
     """A detector with its threshold and, where there are some, the rules that turn defects into verdicts."""
     detector: TileDetector
@@ -42,16 +62,17 @@ class Inspector:
     threshold: float
     rules: RulesConfig | None = None
 
-    def __call__(self, pixels: np.ndarray) -> tuple[Frame, PartVerdict | None, str]:
-        """What is on a frame, judged: "good" or "defect" by the threshold, or a rule's verdict."""
+    def __call__(self, pixels: np.ndarray, wanted: Callable[[Window], bool] = lambda window: True) -> Inspected:
+        """What is on the tiles of an image, judged."""
         least = min(self.threshold, self.config.frame.least_score)
-        frame = inspect(pixels, self.detector, self.config.frame.model_copy(update={"least_score": least}))
+        frame = inspect(pixels, self.detector, self.config.frame.model_copy(update={"least_score": least}), wanted)
         kept = tuple(piece for piece in frame.defects if piece.score >= self.threshold)
         frame = Frame(kept, frame.part, frame.windows, frame.seconds)
         if self.rules is None:
-            return frame, None, "defect" if kept else "good"
+            return Inspected(frame, "defect" if kept else "good", "threshold", "", beside={"threshold": self.threshold})
         judged = judge_part(kept, pixels, frame.part, self.rules)
-        return frame, judged, judged.part.verdict
+        return Inspected(frame, judged.part.verdict, judged.part.rule, judged.part.reason, judged,
+                         {"threshold": self.threshold})
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path | None = None) -> Inspector:
@@ -89,15 +110,21 @@ def empty(config: DetectConfig, classes: Sequence[str]) -> Detector:
 
 def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
           on: torch.device, rules: Path | None = None) -> dict[str, float]:
+    """See `judge_files`; by the detector of a run, or of a file."""
+    for option in inputs:
+        if option != "input":
+            raise ConfigError(f"--{option}: not for the detector, which takes --input alone. Leave it out")
+    inspector = load(run, overrides, on, rules)
+    return judge_files(inspector, inspector.detector.classes, inputs["input"], output)
+
+
+def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ...], source: Path,
+                output: Path) -> dict[str, float]:
     """Write into `output` defects/NAME.json, overlays/NAME.jpg, summary.csv, and all as COCO and labelme to correct.
 
     A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
-    for option in inputs:
-        if option != "input":
-            raise ConfigError(f"--{option}: not for the detector, which takes --input alone. Leave it out")
-    places = image_places(inputs["input"])
-    inspector = load(run, overrides, on, rules)
+    places = image_places(source)
     records, rows, unread = [], [], []
     with Progress(len(places), "images") as progress:
         for name, path in places.items():
@@ -106,13 +133,13 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
             except DataError as error:
                 unread.append(str(error))
             else:
-                frame, judged, verdict = inspector(pixels)
-                records.append(_write(name, path, pixels, frame, judged, verdict, inspector, output))
-                rows.append(_row(name, frame, judged, verdict))
+                said = judge(pixels)
+                records.append(_write(name, path, pixels, said, classes, output))
+                rows.append(_row(name, said))
             progress.step()
     if rows:
         _table(output / "summary.csv", rows)
-        found = Dataset(root=output, format="made", classes=_labels(records, inspector), records=tuple(records))
+        found = Dataset(root=output, format="made", classes=_labels(records, classes), records=tuple(records))
         formats.write(found, output / "coco", "coco")
         formats.write(found, output / "labelme", "labelme")
     if unread:
@@ -122,41 +149,37 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
 
 
-def _write(name: str, path: Path, pixels: np.ndarray, frame: Frame, judged: PartVerdict | None, verdict: str,
-           inspector: Inspector, output: Path) -> Record:
+def _write(name: str, path: Path, pixels: np.ndarray, said: Inspected, classes: tuple[str, ...],
+           output: Path) -> Record:
     """The files of one image; its record for the sets."""
-    size = pixels.shape[1::-1]
-    pieces = frame.defects if judged is None else judged.defects
+    size, pieces, judged = pixels.shape[1::-1], said.pieces, said.judged
     told = [{"id": number, "class": piece.label, "score": round(piece.score, 4), "bbox": list(piece.box),
              "area_px": piece.area_px, "tiles": piece.tiles, "rle": crop_to_rle(piece.crop, piece.x, piece.y, size),
              **({} if judged is None else {"verdict": judged.judged[number].verdict, "rule": judged.judged[number].rule,
                                            "features": dict(judged.features[number])})}
             for number, piece in enumerate(pieces)]
-    document = {"file": str(path), "width": size[0], "height": size[1], "verdict": verdict, "score": frame.score,
-                "threshold": inspector.threshold, "warning": frame.part.warning, "seconds": frame.seconds,
-                **({} if judged is None else {"rule": judged.part.rule, "reason": judged.part.reason,
-                                              "measured": judged.part.measured, "part": dict(judged.part_features)}),
+    document = {"file": str(path), "width": size[0], "height": size[1], "verdict": said.verdict,
+                "score": said.frame.score, "rule": said.rule, "reason": said.reason, **said.beside,
+                "warning": said.frame.part.warning, "seconds": said.frame.seconds,
+                **({} if judged is None else {"measured": judged.part.measured, "part": dict(judged.part_features)}),
                 "defects": told}
     for folder in ("defects", "overlays"):
         (output / folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(output / "defects" / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
-    picture = verdict_picture(shown(pixels, white_point([pixels])), pieces, verdict, inspector.detector.classes)
+    picture = verdict_picture(shown(pixels, white_point([pixels])), pieces, said.verdict, classes)
     write_bytes(output / "overlays" / f"{name}.jpg", encode_jpeg(picture, 90))
     instances = tuple(crop_instance(piece.crop, piece.x, piece.y, size, piece.label) for piece in pieces)
     return Record(image=path, name=name, size=size, instances=instances)
 
 
-def _labels(records: Sequence[Record], inspector: Inspector) -> tuple[str, ...]:
+def _labels(records: Sequence[Record], classes: tuple[str, ...]) -> tuple[str, ...]:
     """The detector's classes, then those that the outline gave."""
-    classes = inspector.detector.classes
     return (*classes, *sorted({item.label for record in records for item in record.instances} - set(classes)))
 
 
-def _row(name: str, frame: Frame, judged: PartVerdict | None, verdict: str) -> tuple:
-    pieces = frame.defects if judged is None else judged.defects
-    rule, reason = ("threshold", "") if judged is None else (judged.part.rule, judged.part.reason)
-    return (name, verdict, f"{frame.score:.4f}", len(pieces), sum(piece.area_px for piece in pieces), rule, reason,
-            f"{sum(frame.seconds.values()):.3f}")
+def _row(name: str, said: Inspected) -> tuple:
+    return (name, said.verdict, f"{said.frame.score:.4f}", len(said.pieces), sum(one.area_px for one in said.pieces),
+            said.rule, said.reason, f"{sum(said.frame.seconds.values()):.3f}")
 
 
 def _table(path: Path, rows: Sequence[tuple]) -> None:

@@ -25,7 +25,7 @@ from core.weight_files import read_weights
 from . import classify_networks
 from .classify_apply import apply
 from .classify_settings import ClassifierConfig, ClassifyConfig, ClassifyOptimConfig
-from .data import LEAST_PX, Windows, examples, open_data
+from .data import LEAST_PX, Windows, defect_mask, examples, open_data
 from .history import image_figures, read_kept, write_history
 from .networks import parameters_by_decay
 from .patches import Judged, PatchJudge, heated, scaled
@@ -156,10 +156,7 @@ def optimizer_of(network: nn.Module, config: ClassifyOptimConfig) -> optim.Optim
 
 def defective(record: Record, judged: Judged) -> list[bool]:
     """Whether a defect reaches into each patch by more than a few pixels."""
-    mask = np.zeros(record.size[::-1], bool)
-    for item in record.instances:
-        if not item.ignore:
-            mask |= instance_mask(item, record.size)
+    mask = defect_mask(record)
     least = min(LEAST_PX, int(np.count_nonzero(mask)))
     return [least > 0 and int(np.count_nonzero(mask[y:y + height, x:x + width])) >= least
             for x, y, width, height in judged.windows]

@@ -13,7 +13,7 @@ from core.data import formats, splits
 from core.data.images import read_image, to_tensor
 from core.data.records import Dataset as LabelledSet
 from core.data.records import Record
-from core.data.shapes import Crop, instance_crop, tight
+from core.data.shapes import Crop, instance_crop, instance_mask, tight
 from core.errors import DataError
 from core.seeding import rng
 from core.visualise import grid, overlay
@@ -149,6 +149,15 @@ class Windows(Dataset):
         pixels = pixels.copy()
         pixels[place] = np.clip(under + alpha * (source + shift - under), 0, np.iinfo(pixels.dtype).max)
         return pixels, [*crops, ((crop, left, top), label)]
+
+
+def defect_mask(record: Record) -> np.ndarray:
+    """All defects of an image that count, bool [H, W]."""
+    mask = np.zeros(record.size[::-1], bool)
+    for item in record.instances:
+        if not item.ignore:
+            mask |= instance_mask(item, record.size)
+    return mask
 
 
 def examples(records: Sequence[Record], count: int) -> list[Record]:

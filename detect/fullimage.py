@@ -47,8 +47,12 @@ class Frame:
         return max((piece.score for piece in self.defects), default=0.0)
 
 
-def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig) -> Frame:
-    """Find the defects on a frame, uint8 or uint16 [H, W, 3]. One smaller than a tile is continued by reflection."""
+def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig,
+            wanted: Callable[[Window], bool] = lambda window: True) -> Frame:
+    """Find the defects on a frame, uint8 or uint16 [H, W, 3]. One smaller than a tile is continued by reflection.
+
+    wanted  which of the tiles with something of the part are looked at
+    """
     clock, seconds = time.perf_counter(), {}
 
     def lap(stage: str) -> None:
@@ -58,7 +62,7 @@ def inspect(pixels: np.ndarray, detector: Detector, config: FrameConfig) -> Fram
         clock = now
     part = foreground(pixels, config.foreground)
     lap("foreground")
-    windows = windows_on(part, pixels.shape[1::-1], config)
+    windows = [window for window in windows_on(part, pixels.shape[1::-1], config) if wanted(window)]
     pieces = _found(pixels, windows, detector, config)
     lap("detect")
     seen = [_visible(window, pixels.shape) for window in windows]

@@ -19,6 +19,7 @@ EPILOG = """examples:
   python scripts/inference.py --model model1 --folder patches
   python scripts/inference.py --model model1 --full-image frame.bmp --rules configs/rework.yaml
   python scripts/inference.py --model model1 --evaluate
+  python scripts/inference.py --model model1 --hybrid --evaluate     (what an anomaly screen saves and misses)
 
 The detector is the best of OUTPUT/PRODUCT/runs, or OUTPUT/PRODUCT/checkpoints/best_model.pth where that alone was
 copied here. Results go to OUTPUT/PRODUCT/inference_results/TIME: summary.csv, defects/NAME.json,
@@ -33,6 +34,9 @@ def parser() -> Parser:
     for name, text in WAYS.items():
         made.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="PATH", help=text)
     made.add_argument("--evaluate", action="store_true", help="figures on the test images, at the threshold of val")
+    made.add_argument("--hybrid", nargs="?", const="screen", choices=("screen", "or"), metavar="MODE",
+                      help="with the product's anomaly model: it screens, and Mask R-CNN looks at what it flags; or: "
+                           "both look at everything, and either may reject")
     made.add_argument("--checkpoint", type=Path, metavar="FILE", help="a best_model.pth or latest.pth of the product")
     made.add_argument("--output-root", type=Path, default=Path("output"), metavar="DIR", help="folder of the products")
     made.add_argument("--output", type=Path, metavar="DIR", help="where results go")
@@ -55,11 +59,23 @@ def main() -> None:
     output = experiment.free(given.output or product / "inference_results" / time.strftime("%Y%m%d-%H%M%S"),
                              given.overwrite)
     device = choose(given.device)
-    if given.evaluate:
+    whole = [] if chosen != ["image"] and chosen != ["folder"] else ["frame.foreground.method=none"]
+    if given.hybrid:
+        limit = product / "hybrid.json"
+        both = registry.resolve("detect.hybrid:load")(source, product / "runs" / "anomaly", [*whole, *given.set],
+                                                      device, rules=given.rules, mode=given.hybrid, limit=limit)
+        if given.evaluate:
+            values = registry.resolve("detect.hybrid:measure")(both, source, product, limit)
+            write_metrics(output, values)
+        else:
+            values = registry.resolve("detect.apply:judge_files")(both, both.inspector.detector.classes,
+                                                                  getattr(given, chosen[0]), output)
+        for line in told(values):
+            print(line)
+    elif given.evaluate:
         for line in told(evaluated(source, product, given.set, output, device)):
             print(line)
     else:
-        whole = [] if chosen == ["full_image"] else ["frame.foreground.method=none"]
         values = registry.resolve("detect.apply:apply")(source, {"input": getattr(given, chosen[0])}, output,
                                                         [*whole, *given.set], device, given.rules)
         for name, value in values.items():
@@ -103,9 +119,14 @@ def evaluated(source: Path, product: Path, overrides: list[str], output: Path, d
         step = checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", task.network)
     loop.evaluate(task, settings.loop, output, step, device)
     values = json.loads((output / "figures.json").read_text())
-    with whole_file(output / "metrics.json") as file:
-        file.write(json.dumps({"checkpoint": str(source), "step": step, **values}, indent=1).encode() + b"\n")
+    write_metrics(output, {"checkpoint": str(source), "step": step, **values})
     return values
+
+
+def write_metrics(output: Path, values: dict) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    with whole_file(output / "metrics.json") as file:
+        file.write(json.dumps(values, indent=1).encode() + b"\n")
 
 
 def told(values: dict[str, float]) -> list[str]:

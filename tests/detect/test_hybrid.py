@@ -1,0 +1,121 @@
+"""Screen and detector together: the table of verdicts, the limit that val chooses, and what is saved and missed."""
+import json
+
+import numpy as np
+import pytest
+
+from core.data import formats
+from core.data.images import write_image
+from core.data.records import Dataset, Record
+from core.data.shapes import mask_instance
+from core.errors import CheckpointError, DataError
+from core.loop import LoopConfig
+from detect.apply import Inspector, judge_files
+from detect.fullimage import FrameConfig
+from detect.hybrid import Hybrid, choose_limit, compare, load
+from detect.merging import Piece
+from detect.screen import Screened
+from detect.settings import DataConfig, DetectConfig
+
+CONFIG = DetectConfig(data=DataConfig(root="unused"), loop=LoopConfig(steps=1, batch_size=1), frame=FrameConfig(
+    tile_px=32, overlap_px=0, foreground={"method": "none"}))
+
+
+class Bright:
+    """A detector that finds what is brighter than 150 on a tile, sure by its brightness; it counts its tiles."""
+    classes = ("spot",)
+
+    def __init__(self):
+        self.tiles = 0
+
+    def __call__(self, tiles):
+        self.tiles += len(tiles)
+        found = []
+        for tile in tiles:
+            mask = tile[..., 0] > 150
+            found.append([Piece("spot", float(tile.max()) / 255, mask, 0, 0)] if mask.any() else [])
+        return found
+
+
+def screen(pixels):
+    """The map is the red channel: all that is there is strange."""
+    found = pixels[..., 0].astype(np.float32)
+    return Screened(float(found.max()), found, bool(found.max() > 50), 0.5)
+
+
+def picture(*spots: tuple[int, int, int]) -> np.ndarray:
+    """Grey 10, 96 wide and 32 high; a 6 px square of a brightness at each x, y."""
+    pixels = np.full((32, 96, 3), 10, np.uint8)
+    for x, y, level in spots:
+        pixels[y:y + 6, x:x + 6] = level
+    return pixels
+
+
+def hybrid(limit: float = 50, mode: str = "screen") -> Hybrid:
+    return Hybrid(screen, Inspector(Bright(), CONFIG, 0.5), limit, mode)
+
+
+def test_the_table_of_verdicts():
+    both = hybrid()
+    nothing, named, unnamed = both(picture()), both(picture((40, 10, 200))), both(picture((40, 10, 100)))
+    assert [said.verdict for said in (nothing, named, unnamed)] == ["good", "defect", "review"]
+    assert both.inspector.detector.tiles == 2               # one of three tiles twice, none of the good picture
+    assert unnamed.reason == "1 of 3 tiles unlike good parts, but no defect was named"
+    assert set(named.frame.seconds) == {"screen", "foreground", "detect", "merge"}
+    assert named.beside["screen"]["flagged"] == 1
+
+
+def test_either_may_reject():
+    blind = hybrid(limit=250)
+    assert blind(picture((40, 10, 200))).verdict == "good"
+    either = hybrid(limit=250, mode="or")
+    assert either(picture((40, 10, 200))).verdict == "defect"
+    assert hybrid(mode="or")(picture((40, 10, 100))).verdict == "review"
+
+
+@pytest.fixture
+def records(tmp_path):
+    made = []
+    for name, spots, bad in (("bright", [(40, 10, 200)], True), ("faint", [(40, 10, 100)], True), ("good", [], False),
+                             ("dust", [(8, 8, 30)], False)):
+        pixels = picture(*spots)
+        write_image(tmp_path / f"{name}.png", pixels)
+        mask = pixels[..., 0] > 20
+        made.append(Record(image=tmp_path / f"{name}.png", name=name, size=(96, 32),
+                           instances=(mask_instance(mask, "spot"),) if bad else ()))
+    return made
+
+
+def test_the_limit_flags_the_defects_of_val(records):
+    limit = choose_limit(screen, hybrid().inspector, records)
+    assert 30 < limit <= 100
+    with pytest.raises(DataError, match="no defective image to choose it on"):
+        choose_limit(screen, hybrid().inspector, records[2:])
+
+
+def test_what_is_saved_and_missed(records):
+    found = compare(hybrid(limit=50), records)
+    assert (found["detector/escape"], found["screen/escape"], found["hybrid/escape"]) == (0.5, 0.0, 0.0)
+    assert found["hybrid/tiles_skipped"] == pytest.approx(10 / 12)
+    assert (found["hybrid/review"], found["hybrid/lost_by_screen"], found["hybrid/overkill"]) == (0.25, 0, 0)
+    blind = compare(hybrid(limit=150), records)
+    assert (blind["hybrid/escape"], blind["hybrid/lost_by_screen"]) == (0.5, 0)
+    assert compare(hybrid(limit=250), records)["hybrid/lost_by_screen"] == 1
+    assert found["hybrid/escape_low"] <= found["hybrid/escape"] <= found["hybrid/escape_high"]
+
+
+def test_files_are_judged_and_reasons_written(records, tmp_path):
+    (tmp_path / "in").mkdir()
+    for record in records[:2]:
+        record.image.rename(tmp_path / "in" / record.image.name)
+    counts = judge_files(hybrid(), ("spot",), tmp_path / "in", tmp_path / "out")
+    assert counts == {"images": 2, "verdict/defect": 1, "verdict/review": 1}
+    told = json.loads((tmp_path / "out/defects/faint.json").read_text())
+    assert (told["rule"], told["screen"]["tiles"]) == ("screen", 3)
+    back: Dataset = formats.read(tmp_path / "out/coco")
+    assert sum(len(record.instances) for record in back.records) == 1
+
+
+def test_a_product_without_a_screen_is_told_how_to_get_one(tmp_path):
+    with pytest.raises(CheckpointError, match="train.py --model anomaly --product ring"):
+        load(tmp_path, tmp_path / "ring/runs/anomaly", (), None)
