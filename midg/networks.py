@@ -107,7 +107,7 @@ class DefectGenerator(UNet):
     forward(x [N, 4, H, W], attention [N, 1, H, W], label int64 [N]) -> RGB float32 [N, 3, H, W] in 0..1
     `x` and `attention` are those of `defect_input`.
     edge_threshold      attention is paid where the map is above it
-    attention_levels    levels with edge attention, from the finest; the published networks use 2
+    attention_levels    levels with edge attention, from the finest; the published networks use 2; 0 leaves it out
     noise_channel       x has a fifth plane of noise: what grain is made of, and another picture from the same edges
     blend               a fourth output plane is the paint's opacity over the background: 35,067,463 weights. Train it
                         on what `paste` makes of it. Without it every pixel is painted anew, by a network whose
@@ -119,8 +119,8 @@ class DefectGenerator(UNet):
 
     def __init__(self, width: int = 64, *, edge_threshold: float = 0.5, attention_levels: int = 2,
                  noise_channel: bool = False, blend: bool = False, legacy_attention: bool = False, classes: int = 0):
-        if not 1 <= attention_levels < LEVELS:
-            raise ValueError(f"attention_levels must be 1 to {LEVELS - 1}, got {attention_levels}")
+        if not 0 <= attention_levels < LEVELS:
+            raise ValueError(f"attention_levels must be 0 to {LEVELS - 1}, got {attention_levels}")
         super().__init__(5 if noise_channel else 4, 4 if blend else 3, width, spectral=False, classes=classes)
         self.edge_threshold, self.blend, self.legacy_attention = edge_threshold, blend, legacy_attention
         self.attention = EdgeAttention()

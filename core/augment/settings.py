@@ -62,6 +62,8 @@ class MidgSettings(Section):
     size_px: int | None = Field(None, ge=32, multiple_of=16, description="side of the square window that a defect is "
                                 "learned and drawn in, a multiple of 16; null: by the defects' sizes")
     batch_size: int = Field(4, ge=1, description="windows a step")
+    attention: bool = Field(True, description="a defect model that is trained here attends to edges; false: to measure "
+                            "what that is worth")
 
 
 class CrgSettings(Section):

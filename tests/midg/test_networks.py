@@ -168,6 +168,14 @@ def test_attention_is_the_published_gate():
             torch.testing.assert_close(block(x, lines)[n, c], lines[n, 0] * x[n, c] * gate)
 
 
+def test_without_attention_edges_say_nothing_beyond_the_input():
+    torch.manual_seed(0)
+    x, lines = torch.rand(1, 4, 64, 64), torch.rand(1, 1, 64, 64)
+    without, with_it = (DefectGenerator(2, attention_levels=levels).eval() for levels in (0, 2))
+    assert torch.equal(without(x, lines), without(x, 0 * lines))
+    assert not torch.equal(with_it(x, lines), with_it(x, 0 * lines))
+
+
 def test_attention_has_a_threshold_and_keeps_thin_lines():
     soft = torch.full((1, 1, 64, 64), 0.2)
     soft[:, :, 35, :] = 0.8

@@ -178,12 +178,14 @@ def test_arms_of_ablations_and_of_generated_data_alone(study):
 def test_an_ablation_reaches_the_generation(study, tmp_path):
     facts = course.ready(study)
 
-    def config_of(variant: str) -> AugmentConfig:
-        return augment_config(study, facts, Arm(Row("copypaste", 1, variant), 0), tmp_path, tmp_path, 1)
+    def config_of(variant: str, method: str = "copypaste") -> AugmentConfig:
+        return augment_config(study, facts, Arm(Row(method, 1, variant), 0), tmp_path, tmp_path, 1)
     assert config_of("").gate.enabled
     assert config_of("").placement.learned
     assert not config_of("no-gate").gate.enabled
     assert not config_of("no-placement").placement.learned
+    assert config_of("", "midg").midg.attention
+    assert not config_of("no-attention", "midg").midg.attention
 
 
 def test_real_images_are_repeated_to_their_share():
