@@ -115,6 +115,9 @@ class MidgGenerator:
                             joined=self.habits.is_joined(request.label))
             paint, coloured = (paint, False) if in_tone is None else (in_tone, True)
         alpha = trimmed(window, paint, painted.alpha)
+        known = None
+        if fit is not None and drawing is not None and not self.habits.is_joined(request.label):
+            known, alpha = torch.from_numpy(shape), np.where(shape, painted.alpha, alpha)
         misfit = None
         if fit is not None:
             made = np.where(alpha[..., None] > 0, paint, window)
@@ -125,7 +128,7 @@ class MidgGenerator:
         if two_level(window):                               # a scan in black and white has no grey but at its rims
             paint, alpha = np.repeat(paint.mean(axis=2, keepdims=True) > 0.5, 3, axis=2), alpha > 0
         return Generated(image=torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1), np.float32)),
-                         alpha=torch.from_numpy(alpha.astype(np.float32)), misfit=misfit)
+                         alpha=torch.from_numpy(alpha.astype(np.float32)), misfit=misfit, shape=known)
 
     def _shape(self, window: np.ndarray, fit: Fit, request: Request) -> np.ndarray:
         """bool [H, W]: the real defect's shape, moved to where its class sits, deformed as far as the real ones differ,
@@ -200,7 +203,8 @@ def model_config(name: str, bank: DefectBank, settings: MidgSettings, device: to
         "optimizer": OptimizerConfig(learning_rate=LEARNING_RATE, decay_steps=settings.steps)}
     if name == "midg-edge":
         return EdgeConfig(network=EdgeNetworkConfig(width=settings.width), loss=EDGE_LOSS, **shared)
-    return DefectConfig(network=DefectNetworkConfig(width=settings.width), **shared)
+    levels = {} if settings.attention else {"attention_levels": 0}
+    return DefectConfig(network=DefectNetworkConfig(width=settings.width, **levels), **shared)
 
 
 def data_config(bank: DefectBank, settings: MidgSettings) -> DataConfig:
