@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from core.data import formats, splits
 from core.data.formats.label_image import ColourMap
-from core.data.images import encode_png, read_image, write_bytes, write_image
+from core.data.images import encode_png, read_image, read_mask, write_bytes, write_image
 from core.errors import ConfigError, DataError
 from core.seeding import rng
 from core.visualise import encode_jpeg
@@ -256,6 +257,30 @@ def test_a_coloured_mask_saved_as_jpeg_is_decoded_or_refused(tmp_path):
     codes = ColourMap(colours, "ignore").codes(read_image(path), path)
     assert (codes[codes != IGNORE] != truth[codes != IGNORE]).mean() < 1e-3
     assert (codes == IGNORE).mean() < 0.03
+
+
+def test_index_masks_saved_as_jpeg_are_refused(tmp_path):
+    root = make_set(tmp_path / "set", 4, good=1)
+    for path in (root / "masks").iterdir():
+        path.with_suffix(".jpg").write_bytes(encode_jpeg(read_mask(path)[..., None].repeat(3, 2) * 100, 75))
+        path.unlink()
+    with pytest.raises(DataError, match=r"01.jpg: a mask saved as JPEG, which changes its numbers, got \d+ of them"):
+        open_data(DataConfig(root=root))
+
+
+def test_images_and_masks_are_paired_by_name_whatever_the_order_of_their_files(tmp_path):
+    root = make_set(tmp_path / "set", 6, good=0)
+    before = {record.name: read_labelled(record, CLASSES) for record in open_data(DataConfig(root=root))[0].records}
+    for number, path in enumerate(sorted((root / "images").iterdir(), reverse=True)):
+        if number % 2:                          # a listing by suffix has other images than masks at each place
+            path.rename(path.with_suffix(".bmp"))
+            Image.open(path.with_suffix(".bmp")).save(path.with_suffix(".tif"))
+            path.with_suffix(".bmp").unlink()
+    after = {record.name: read_labelled(record, CLASSES) for record in open_data(DataConfig(root=root))[0].records}
+    assert after.keys() == before.keys()
+    for name, (pixels, labels) in before.items():
+        assert np.array_equal(after[name][0], pixels)
+        assert np.array_equal(after[name][1], labels)
 
 
 def test_clean_crops_lie_on_false_alarms_where_they_are_given(root, tmp_path):

@@ -46,9 +46,15 @@ class ColourMap:
         if len(strange) and self.unknown == "error":
             found, counts = np.unique(strange, axis=0, return_counts=True)
             listed = ", ".join(f"{tuple(found[at].tolist())} {counts[at]} px" for at in np.argsort(-counts)[:5])
-            raise DataError(f"{path}: colours of no class, got {listed}{' ...' if len(found) > 5 else ''}. Name them "
-                            f"in the colour map; scripts/convert.py --unknown-colours ignore passes over them")
+            jpeg = "JPEG changes colours: store masks as PNG. Else name" if is_jpeg(path) else "Name"
+            raise DataError(f"{path}: colours of no class, got {listed}{' ...' if len(found) > 5 else ''}. {jpeg} them "
+                            "in the colour map, or pass over them: scripts/convert.py --unknown-colours ignore, "
+                            "train.py --set data.unknown_colours=ignore")
         return codes
+
+
+def is_jpeg(path: Path) -> bool:
+    return path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def pure_colours(values: np.ndarray, path: Path) -> np.ndarray:

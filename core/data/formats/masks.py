@@ -19,7 +19,7 @@ from .. import images as image_files
 from ..records import Dataset, Instance, Record
 from ..shapes import component_crops, crop_instance, instance_crop, rle_area_px
 from .groups import SPLITS
-from .label_image import IGNORED, PURE, ColourMap, parse_classes, pure_colours, without_rings
+from .label_image import IGNORED, PURE, ColourMap, is_jpeg, parse_classes, pure_colours, without_rings
 from .reading import Reading, files_under, opencv_alone, subfolder
 from .writing import place_images, write_data, write_index, write_whole
 
@@ -148,6 +148,10 @@ class _Decoder:
             return (values.reshape(*size[::-1], -1).max(-1) > self.threshold).astype(np.uint8) * IGNORED
         if self.colour_map is not None:
             return self.colour_map.codes(values, path)
+        if is_jpeg(path) and not np.isin(values, (0, 255)).all():
+            raise DataError(f"{path}: a mask saved as JPEG, which changes its numbers, got {len(np.unique(values))} of "
+                            "them. Store masks as PNG; scripts/convert.py --threshold 127 takes what is bright, "
+                            "--colours what has a class's colour")
         return values if values.ndim == 2 else pure_colours(values, path)
 
     def parts(self, codes: np.ndarray, size: tuple[int, int], path: Path) -> _Found:
