@@ -94,7 +94,8 @@ class FromGood(nn.Module):
 
         beside  further numbers, texts, tensors, such as a threshold
         """
-        state = {"format": FORMAT, "model": type(self).__name__, "config": self.config.model_dump(mode="json"),
+        state = {"format": FORMAT, "model": type(self).__name__,
+                 "config": self.config.model_dump(mode="json", include=set(self.Config.model_fields)),
                  "learned": {name: value.cpu() for name, value in self.state_dict().items()
                              if not name.startswith("features.")},
                  "features": fingerprint(self.features), "beside": beside}

@@ -40,6 +40,13 @@ class PadimModel(PadimConfig):
     name: Literal["padim"]
     aligned: bool = Field(False, description="parts lie alike on all images, pixel by pixel; nothing is fitted without")
 
+    @model_validator(mode="after")
+    def _known_to_be_aligned(self) -> "PadimModel":
+        if not self.aligned:
+            raise ValueError("'aligned' must be said to be true for padim, which compares a place with the same place "
+                             "of other images, got false. Choose patchcore for parts that lie anywhere")
+        return self
+
 
 class FastFlowModel(FastFlowConfig):
     name: Literal["fastflow"]

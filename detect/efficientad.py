@@ -70,13 +70,17 @@ class EfficientAD(FromGood):
         bad = torch.zeros_like(taught[:, :1]) if defects is None else functional.adaptive_max_pool2d(defects, grid)
         good, clean = (1 - bad).expand_as(taught) > 0.5, bad.flatten(1).amax(1) < 0.5
         gap = (taught - first).square()[good]
-        hard = gap[gap >= torch.quantile(gap.detach()[::max(1, len(gap) // 1_000_000)], self.config.hardest)]
+        hard = gap[gap >= self._hard(gap.detach())] if len(gap) else gap
         made = self.learning["autoencoder"](images, grid)
         none = first.sum() * 0
         return {"imitation": hard.mean() if len(hard) else none,
                 "apart": (first.square() * bad).sum() / (bad.sum() * first.shape[1]).clamp(min=1),
                 "autoencoder": (taught - made)[clean].square().mean() if clean.any() else none,
                 "disagreement": (made.detach() - second)[clean].square().mean() if clean.any() else none}
+
+    def _hard(self, gap: Tensor) -> Tensor:
+        """What the hardest share lies above; of very many, by a part of them."""
+        return torch.quantile(gap[::max(1, len(gap) // 1_000_000)], self.config.hardest)
 
     def distances(self, images: Tensor) -> Tensor:
         first, second = (one / span for one, span in zip(self._maps(images), self.spans))
