@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .networks import Compact, Residual
+from .networks import CELL_PX, Compact, Contrasted, Residual
 
 Bands = Iterator[tuple[Tensor, bool]]       # [N, C, h, W], one below the other; and whether it is the last
 
@@ -46,11 +46,21 @@ def through(layer: nn.Module, bands: Bands) -> Bands:
         return through(nn.ReLU(inplace=True), added(through(layer.second, through(layer.first, around)), straight))
     if isinstance(layer, nn.Conv2d) and layer.padding[0]:
         return padded(layer, bands)
+    if isinstance(layer, Contrasted):
+        return in_windows(layer, in_multiples(bands, CELL_PX), layer.reach)
     if isinstance(layer, nn.Conv2d):
         bands = in_multiples(bands, layer.stride[0])
     elif isinstance(layer, nn.PixelUnshuffle):
         bands = in_multiples(bands, layer.downscale_factor)
-    return ((layer(rows), last) for rows, last in bands)
+    return changed(layer, bands)
+
+
+def changed(layer: nn.Module, bands: Bands) -> Bands:
+    """A layer that takes each row for itself."""
+    for rows, last in bands:
+        made = [layer(rows)]
+        del rows                    # while it waits, a flow holds no more than it needs again
+        yield made.pop(), last
 
 
 def padded(conv: nn.Conv2d, bands: Bands) -> Bands:
@@ -59,9 +69,23 @@ def padded(conv: nn.Conv2d, bands: Bands) -> Bands:
     for rows, last in bands:
         zeros = torch.zeros_like(rows[:, :, :around])
         rows = torch.cat([zeros if kept is None else kept, rows, *([zeros] if last else [])], 2)
-        kept = rows[:, :, -2 * around:]
+        kept = rows[:, :, -2 * around:].clone()
         if rows.shape[2] > 2 * around:
-            yield F.conv2d(rows, conv.weight, conv.bias, padding=(0, beside)), last
+            made = [F.conv2d(rows, conv.weight, conv.bias, padding=(0, beside))]
+            del rows
+            yield made.pop(), last
+
+
+def in_windows(layer: nn.Module, bands: Bands, reach: int) -> Bands:
+    """A layer that halves and looks `reach` rows far, with so many rows around each band, which are computed again."""
+    held, above = None, 0
+    for rows, last in bands:
+        held = rows if held is None else torch.cat([held, rows], 2)
+        end = held.shape[2] - (0 if last else reach)
+        if end > above:
+            yield layer(held)[:, :, above // 2:end // 2], last
+            start = max(0, end - reach)
+            held, above = held[:, :, start:], end - start
 
 
 def in_multiples(bands: Bands, of: int) -> Bands:

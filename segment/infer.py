@@ -107,7 +107,7 @@ def by_rows(network: nn.Module, image: Rows, config: InferConfig, channels: int,
     (width, height), top = image.size, 0
     device, stride = next(network.parameters()).device, network.stride
     wide, high = up_to(width, stride), up_to(height, stride)
-    band_px = up_to(-(-config.tile_px * BAND_PX // wide), stride)
+    band_px = up_to(max(1, config.tile_px * BAND_PX // wide), stride)
 
     def bands() -> Iterator[tuple[Tensor, bool]]:
         for start in range(0, high, band_px):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+CELL_PX, NEAR_CELLS, WIDE_CELLS = 8, 3, 5       # of Contrasted
+LEAST_CHANGE = 0.02     # standard deviation of grey levels, full scale 1: smoother places are not made rough
 TRUNCATED = 0.87962566103423978     # standard deviation of a normal distribution cut off at two of its own
 ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh,
                "leaky_relu": nn.LeakyReLU}
@@ -120,12 +122,15 @@ class Compact(nn.Module):
     """The default: a residual U-Net on the half-resolution grid, with logits at full resolution.
 
     Four pixels become one with all their channels, so nothing is lost on the way in, and the last layer gives each of
-    the four its own logits. Skips are added, not concatenated. `widths` are the channels at 1/2, 1/4, 1/8, ...
+    the four its own logits. Skips are added, not concatenated. `widths` are the channels at 1/2, 1/4, 1/8, ...;
+    `contrast` gives it a channel more, see Contrasted.
     """
 
-    def __init__(self, outputs: int, channels: int = 3, *, widths: Sequence[int] = (16, 32, 64, 128, 256)):
+    def __init__(self, outputs: int, channels: int = 3, *, widths: Sequence[int] = (16, 32, 64, 128, 256),
+                 contrast: bool = True):
         super().__init__()
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2), ConvNorm(4 * channels, widths[0], 3))
+        self.stem = nn.Sequential(Contrasted() if contrast else nn.PixelUnshuffle(2),
+                                  ConvNorm(4 * channels + contrast, widths[0], 3))
         self.encoder = nn.ModuleList(Residual(width) for width in widths)
         self.down = nn.ModuleList(ConvNorm(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.up = nn.ModuleList(nn.Sequential(ConvNorm(b, a, 1), nn.Upsample(scale_factor=2))
@@ -136,11 +141,12 @@ class Compact(nn.Module):
         with torch.no_grad():           # four equal answers to begin with, or the four would learn a chequered pattern
             for values in self.head[1].parameters():
                 values.copy_(values[::4].repeat_interleave(4, 0))
-        self.stride = 2 ** len(widths)
+        self.stride = max(2 ** len(widths), CELL_PX if contrast else 0)
         inner = [("conv", 1), ("conv", 1)]
         steps = len(widths) - 1
-        self.reach = reach([("down",), ("conv", 1), *inner, *[("down",), *inner] * steps, *[("up",), *inner] * steps,
-                            ("conv", 1), ("up",)], self.stride)
+        first = [("conv", Contrasted.reach if contrast else 0), ("down",), ("conv", 1), *inner]
+        self.reach = reach([*first, *[("down",), *inner] * steps, *[("up",), *inner] * steps, ("conv", 1), ("up",)],
+                           self.stride)
 
     def forward(self, images: Tensor) -> Tensor:
         x, skips = self.encoder[0](self.stem(images)), []
@@ -150,6 +156,32 @@ class Compact(nn.Module):
         for up, block, skip in reversed(list(zip(self.up, self.decoder, skips))):
             x = block(up(x) + skip)
         return self.head(x)
+
+
+class Contrasted(nn.PixelUnshuffle):
+    """Four pixels as one with all their channels, and one channel more: local contrast.
+
+    That is the grey level against that around it, in units of how much it changes there. Dark and bright, smooth and
+    rough surfaces look alike in it: with few images the network learns much faster. Means are over cells on a fixed
+    grid and their neighbours, so tiles on that grid see what the whole image shows.
+    """
+    reach = (NEAR_CELLS // 2 + 1 + WIDE_CELLS // 2 + 1 + 1) * CELL_PX
+
+    def __init__(self):
+        super().__init__(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = nn.functional.avg_pool2d(images, 2).mean(1, keepdim=True)
+        change = grey - around(grey, NEAR_CELLS)
+        contrast = change / (around(change.square(), WIDE_CELLS).sqrt() + LEAST_CHANGE)
+        return torch.cat([super().forward(images), contrast], 1)
+
+
+def around(values: Tensor, cells: int) -> Tensor:
+    """The mean over so many cells to a side, less at the border, smoothly from cell to cell; on the half grid."""
+    means = nn.functional.avg_pool2d(values, CELL_PX // 2)
+    means = nn.functional.avg_pool2d(means, cells, 1, cells // 2, count_include_pad=False)
+    return nn.functional.interpolate(means, scale_factor=CELL_PX // 2, mode="bilinear")
 
 
 class ConvNorm(nn.Sequential):

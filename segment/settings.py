@@ -20,6 +20,7 @@ class CompactConfig(Section):
     name: Literal["compact"] = "compact"
     widths: tuple[int, ...] = Field(
         (16, 32, 64, 128, 256), min_length=2, description="channels at 1/2, 1/4, 1/8, ...; multiples of 16 are fastest")
+    contrast: bool = Field(True, description="a channel more: grey levels against those around, for few images")
 
 
 class FlexUNetConfig(Section):

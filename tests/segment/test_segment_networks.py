@@ -114,7 +114,8 @@ def test_logits_have_the_images_size_for_any_multiple_of_the_stride(network, cha
     (lambda: FlexUNet(1, base_filters=1, levels=3, base_kernel=3), 96, 23),
     (lambda: FlexUNet(1, base_filters=1, levels=4, base_kernel=7, dilation=2), 400, None),
     (lambda: SmallUNet(filters=2), 96, 23),
-    (lambda: Compact(1, widths=(2, 2, 2)), 256, None)], ids=["flexunet", "wide flexunet", "small", "compact"])
+    (lambda: Compact(1, widths=(2, 2, 2), contrast=False), 256, None)],
+    ids=["flexunet", "wide flexunet", "small", "compact"])
 def test_reach_is_that_of_the_gradient(make, length, expected, monkeypatch):
     """In a linear network of positive weights every pixel that counts has a gradient; pooling is made linear too."""
     monkeypatch.setattr(F, "max_pool2d", F.avg_pool2d)
@@ -131,6 +132,27 @@ def test_reach_is_that_of_the_gradient(make, length, expected, monkeypatch):
         farthest = max(farthest, place - int(rows.min()), int(rows.max()) - place)
     assert network.reach == farthest
     assert expected in (None, farthest)
+
+
+def test_contrast_looks_no_farther_than_it_says():
+    torch.manual_seed(0)
+    layer, images = networks.Contrasted(), torch.rand(1, 3, 8 * networks.CELL_PX, 20 * networks.CELL_PX)
+    before, seen = layer(images), 0
+    for column in range(80, 80 + networks.CELL_PX):
+        changed = images.clone()
+        changed[..., column] += 0.1
+        columns = (layer(changed) - before).abs().sum((0, 1, 2)).nonzero() * 2
+        seen = max(seen, column - int(columns.min()), int(columns.max()) + 1 - column)
+    assert layer.reach - networks.CELL_PX < seen <= layer.reach
+
+
+def test_contrast_is_the_same_in_the_dark():
+    torch.manual_seed(0)
+    layer, images = networks.Contrasted(), torch.rand(1, 1, 64, 64)
+    bright, dark = layer(images)[0, -1], layer(0.2 + 0.5 * images)[0, -1]
+    assert (bright - dark).abs().mean() < 0.15 * bright.abs().mean()
+    assert layer(torch.full((1, 1, 64, 64), 0.5))[0, -1].abs().max() < 1e-4
+    assert torch.equal(layer(images)[0, :4], torch.pixel_unshuffle(images, 2)[0])
 
 
 @pytest.mark.parametrize(("kernel", "levels", "px"), [(11, 5, 211), (3, 6, 219), (3, 5, 107), (3, 3, 23)])
