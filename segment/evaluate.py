@@ -138,10 +138,14 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
 
     From the pooled confusion matrix: miou, miou_defects, ... (core.metrics.segmentation.overall), iou/CLASS.
     Means over images: loss, soft_pixel_accuracy (the earlier "dice"), boundary_f1_2px, boundary_f1_8px.
-    Counts over the set: object_recall, object_named, spurious_an_image, clean_tiles_alarmed, seam_ratio.
+    Counts over the set: object_recall, object_named, spurious_an_image, clean_tiles_alarmed, seam_ratio; and of whole
+    images the shares images_missed (defective, no defect hit) and good_images_alarmed.
     """
     matrix = sum(item.matrix for item in judged)
     parts = {name: sum(getattr(item.objects, name) for item in judged) for name in ("true", "hit", "named", "spurious")}
+    bad = np.array([item.objects.true > 0 for item in judged])
+    silent, loud = (np.array(list(values)) for values in (
+        (item.objects.hit == 0 for item in judged), (item.objects.found > 0 for item in judged)))
     clean, alarmed = (sum(item.clean_tiles[at] for item in judged) for at in (0, 1))
     found = {
         **seg.overall(matrix),
@@ -149,6 +153,8 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
         "object_recall": seg.ratio(parts["hit"], parts["true"]),
         "object_named": seg.ratio(parts["named"], parts["hit"]),
         "spurious_an_image": parts["spurious"] / len(judged), "clean_tiles_alarmed": seg.ratio(alarmed, clean),
+        "images_missed": seg.ratio((bad & silent).sum(), bad.sum()),
+        "good_images_alarmed": seg.ratio((~bad & loud).sum(), (~bad).sum()),
         **{f"boundary_f1_{px}px": seg.mean(np.array([item.boundary_f1[at] for item in judged]))
            for at, px in enumerate(TOLERANCES_PX)},
         "seam_ratio": seg.seam_ratio(sum(item.seams for item in judged)),

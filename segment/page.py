@@ -10,7 +10,8 @@ from core.visualise import encode_jpeg
 
 FACTS = {"miou_defects": "mean IoU of the defect classes", "defect_iou": "IoU, defect against background",
          "object_recall": "defects found", "spurious_an_image": "false parts an image",
-         "clean_tiles_alarmed": "clean tiles with an alarm", "seam_ratio": "label changes on tile lines over elsewhere"}
+         "clean_tiles_alarmed": "clean tiles with an alarm", "images_missed": "defective images without a hit",
+         "good_images_alarmed": "good images with an alarm", "seam_ratio": "label changes on tile lines over elsewhere"}
 EXPLAINED = ("One confusion matrix over all pixels gives IoU, Dice, precision and recall. Pixel accuracy is no measure "
              "of defects: it is high where most is background. In the error pictures red is found where nothing is, "
              "blue is missed, yellow has the wrong class.")

@@ -98,6 +98,8 @@ def test_an_evaluation_leaves_tables_and_panels(experiment_folder, root):
     rows = csv.reader((folder / "confusion.csv").read_text().splitlines()[1:])
     matrix = [[int(cell) for cell in row[1:]] for row in rows]
     images = table(folder / "per_image.csv")
+    missed = [row["hit"] == "0" for row in images if int(row["defects"])]
+    assert float(values["images_missed"]["value"]) == pytest.approx(sum(missed) / len(missed))
     assert sum(map(sum, matrix)) == len(images) * 96 * 80
     classes = table(folder / "per_class.csv")
     assert [row["class"] for row in classes] == ["background", *CLASSES]
