@@ -204,9 +204,17 @@ def midg_figures(given: argparse.Namespace) -> None:
             say(*row)
 
 
+def midg_classes(given: argparse.Namespace) -> None:
+    """One MIDG model of several classes against one a class, for as many steps; a quarter of an hour."""
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for row in resolve("midg.class_input:rows")(folder / "classes"):
+            say(*row)
+
+
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
-    "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures,
+    "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures, "midg-classes": midg_classes,
     "segment": segment, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly}
 
 

@@ -76,3 +76,11 @@ def test_rows_say_what_to_reach():
     rows = judges.rows("midg", {"class": 0.9, "iou": 0.81234, "class/short": 1.0}, "reach >= 85 %", "reach >= 0.80")
     assert [row[1] for row in rows] == ["90.0%", "0.812"]
     assert "short 100%" in rows[0][2]
+
+
+def test_kept_judges_judge_alike_and_do_not_learn_again(plates, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "trained_judges", lambda real: trained)
+    first = judges.kept_judges(tmp_path / "judges.pt", plates)
+    monkeypatch.delattr(judges, "trained_judges")
+    again = judges.kept_judges(tmp_path / "judges.pt", plates)
+    assert first.figures(plates) == again.figures(plates)
