@@ -40,18 +40,16 @@ def fill_pool(config: StudyConfig, facts: dict, arm: Arm) -> float:
     folder = pool_folder(config.output, arm)
     largest = max(other.row.scale for other in arms_of(config) if other.pool == arm.pool)
     with alone_in(folder):
-        shots = formats.read(shots_folder(config.output, arm.seed), "coco")
-        check_clean(config.output, paths(shots.records))
         count = images_wanted(config, facts, arm, largest)
         began, before = time.monotonic(), _minutes(folder)
-        made = folder / "set"
-        if not (folder / MARGINS).is_file():
+        if before.get("count", 0) < count:
+            shots = formats.read(shots_folder(config.output, arm.seed), "coco")
+            check_clean(config.output, paths(shots.records))
             margins = learn_margins(shots, DefectBank.build(shots))
             write_bytes(folder / MARGINS, (json.dumps(margins) + "\n").encode())
-        if not before.get("count", 0) >= count:
             models = config.output / "models" / arm.models
             with alone_in(models):
-                augment(augment_config(config, facts, arm, made, models, count))
+                augment(augment_config(config, facts, arm, folder / "set", models, count))
             spent = before.get("minutes", 0.0) + (time.monotonic() - began) / 60
             before = {"count": count, "minutes": spent}
             write_bytes(folder / MINUTES, (json.dumps(before) + "\n").encode())
