@@ -19,7 +19,7 @@ from core.visualise import grid, reduced, shown, white_point
 from .apply import Segmenter, load
 from .data import open_data, read_labelled
 from .evaluate import evaluate, spread, write_csv
-from .mixing import OF_MASKS
+from .mixing import OF_MASKS, extra_records
 from .panels import tinted
 from .settings import DataConfig, SegmentConfig
 from .task import SegmentTask
@@ -51,6 +51,7 @@ def ablation(config: SegmentConfig, made: Path, output: Path, *, seeds: int, dev
     if not any(record.instances for record in test):
         raise DataError(f"{config.data.root}: no defect to measure on, got {len(test)} images in 'test'. Raise its "
                         "share in data.ratios")
+    extra_records(real.data.model_copy(update={"extra": (made,)}), dataset)     # what is wrong with it shows now
     rows, networks = [], {}
     for seed in range(seeds):
         for arm in ARMS:

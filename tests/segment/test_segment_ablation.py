@@ -71,6 +71,13 @@ def test_the_summary_tells_mean_and_span():
     assert lines[1] == ("made", "–", "–", "–", "–")
 
 
+def test_a_made_set_that_cannot_be_read_shows_before_any_training(sets, tmp_path):
+    (tmp_path / "made").mkdir()
+    with pytest.raises(DataError, match="no labelled data set that is known here"):
+        ablation(config(sets[0]), tmp_path / "made", tmp_path / "out", seeds=1, device=CPU)
+    assert not list((tmp_path / "out").glob("*/config.yaml"))
+
+
 def test_a_set_without_test_images_is_named(sets, tmp_path):
     with pytest.raises(DataError, match="no defect to measure on, got 0 images in 'test'"):
         ablation(config(sets[0], "data.ratios=[0.8, 0.2, 0]"), sets[1], tmp_path, seeds=1, device=CPU)
