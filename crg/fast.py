@@ -1,8 +1,9 @@
 """The fast sampler: a few steps down, and where the published one descends a gradient, the prediction is corrected.
 
 At every step the context model's clean image is drawn to the defect model's patch inside the mask and to the clean
-image outside of it. That is what the published loss asks for, met at once: the loss is a weighted sum of squares of the
-clean image, so its minimum needs no gradient through the network (as in DDNM, Wang et al. 2023).
+image outside of it; at first the mask is all of the place where a defect may be, so that one can begin. That is what
+the published loss asks for, met at once: the loss is a weighted sum of squares of the clean image, so its minimum needs
+no gradient through the network (as in DDNM, Wang et al. 2023).
 """
 import itertools
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ from core.errors import DefectForgeError
 
 from .batch import Batch, Evaluations, Job, Painted
 from .guidance import difference_mask
-from .networks import UNTOLD
 from .sampler import Denoiser
 from .sampler_settings import SamplerConfig
 
@@ -22,11 +22,12 @@ from .sampler_settings import SamplerConfig
 class FastSampler:
     """Paints like `crg.sampler.Sampler`, in some ten evaluations of either model.
 
-    `allowed`, [N, 1, S, S] in 0..1 of the patch, says where a defect may be.
+    `allowed`, [N, 1, S, S] in 0..1 of the patch, says where a defect may be; None: in its middle.
     """
 
     def __init__(self, context: Denoiser, defect: Denoiser, config: SamplerConfig, patch_px: int):
         self.context, self.defect, self.config, self.side = context, defect, config, patch_px
+        self.classes = len(getattr(defect, "classes", ()))          # a plain function names none
         self.schedule = config.schedule.build()
         self.indices = spread(config.fast.start, config.fast.steps)
         self.evaluations = Evaluations()
@@ -37,12 +38,15 @@ class FastSampler:
         rows, config = range(len(jobs)), self.config.fast
         image = self.schedule.noised(batch.clean, config.start, batch.noise(batch.clean))
         noised, patch, mask = image, batch.patch(image, rows), None
+        guided = len(self.indices) - config.free_steps
+        limits = (in_the_middle(self.side) if allowed is None else allowed).to(image).expand(len(jobs), -1, -1, -1)
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
             clean = self.predict(image, index)[1]
-            if number < len(self.indices) - config.free_steps:
+            if number < guided:
                 patch_noise, wanted = self.propose(patch, index, batch.labels)
-                mask = difference_mask(wanted, batch.clean_patch, self.config.mask)
-                mask = full_strength(mask if allowed is None else mask * allowed.to(mask.device))
+                mask = limits
+                if number >= config.open_share * guided:
+                    mask = full_strength(difference_mask(wanted, batch.clean_patch, self.config.mask) * limits)
                 clean = torch.lerp(clean, batch.with_patch(torch.lerp(batch.clean_patch, wanted, mask)),
                                    config.strength)
             if target < 0:
@@ -63,19 +67,23 @@ class FastSampler:
         return noise, self.clean_of(image, noise, index)
 
     def propose(self, patch: Tensor, index: int, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise that the defect model sees in the patch, and the clean one, with the class as strong as asked for:
-        what it changes is multiplied (classifier-free guidance, Ho and Salimans 2022)."""
+        """The noise that the defect model sees in the patch, and the clean one, with the class as strong as asked for.
+
+        It is weighed against the mean of all classes, which stands in for a model that knows none (classifier-free
+        guidance, Ho and Salimans 2022): nothing has to be learnt for it.
+        """
         pull = self.config.fast.class_pull
-        if pull != 1:
-            patches, classes = torch.cat([patch, patch]), torch.cat([labels, torch.full_like(labels, UNTOLD)])
-        else:
-            patches, classes = patch, labels
+        count = self.classes if pull != 1 else 1
+        patches, classes = patch, labels
+        if count > 1:
+            patches = patch.repeat_interleave(count, 0)
+            classes = torch.arange(count, device=patch.device).repeat(len(patch))
         self.evaluations.defect_forward += len(patches)
-        times = self.schedule.original(index, len(patches), patch.device)
-        noise = self.defect(patches, times, classes)[:, :3].float()
-        if pull != 1:
-            told, untold = noise.chunk(2)
-            noise = untold + pull * (told - untold)
+        noise = self.defect(patches, self.schedule.original(index, len(patches), patch.device), classes)[:, :3].float()
+        if count > 1:
+            each = noise.unflatten(0, (len(patch), count))
+            mean, told = each.mean(dim=1), each[torch.arange(len(patch), device=patch.device), labels]
+            noise = mean + pull * (told - mean)
         return noise, self.clean_of(patch, noise, index)
 
     def clean_of(self, image: Tensor, noise: Tensor, index: int) -> Tensor:
@@ -86,6 +94,13 @@ def spread(start: int, count: int) -> list[int]:
     """`count` indices from `start` down to 0, evenly."""
     steps = {round(start * (1 - number / max(count - 1, 1))) for number in range(count)}
     return sorted(steps, reverse=True)
+
+
+def in_the_middle(side: int) -> Tensor:
+    """[1, 1, S, S]: 1 in a disc of half the side, falling to 0 at the patch's border."""
+    line = torch.linspace(-1, 1, side)
+    radius = (line[:, None] ** 2 + line ** 2).sqrt()
+    return ((1 - radius) / 0.5).clamp(0, 1)[None, None]
 
 
 def full_strength(mask: Tensor) -> Tensor:

@@ -38,7 +38,6 @@ ROOM = 1.25                         # a patch is so many times as long as nine t
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
 SHEET = SheetConfig(samples=16, shown=8)
 NOISIEST = 0.3                      # share of the schedule: the sampler begins below it
-UNTOLD = 0.15
 
 
 @dataclass
@@ -98,8 +97,7 @@ def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: tor
                             attention_px=(size >> len(multipliers) - 1,))
     if context:
         return ContextConfig(network=network, data=ContextDataConfig(turns=turns), **shared)
-    return DefectConfig(network=network, data=DefectDataConfig(turns=turns, classes=bank.labels, untold=UNTOLD),
-                        **shared)
+    return DefectConfig(network=network, data=DefectDataConfig(turns=turns, classes=bank.labels), **shared)
 
 
 def patch_px(bank: DefectBank) -> int:

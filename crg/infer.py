@@ -26,8 +26,7 @@ from .views import faded, support, window_of
 Box = tuple[int, int, int, int]
 SLACK = 1.25                    # the patch is at least so many times as long as the box
 MARGIN = 0.25                   # of the box's sides, by which a defect may exceed it on each
-CLASS_PULL = 2.0
-MASK = MaskConfig(min_difference=0.15)      # no disc is made up where there is no defect
+MASK = MaskConfig(min_difference=0.03)      # no disc is made up where there is no defect
 
 
 class Painter:
@@ -120,15 +119,14 @@ class Painter:
 
 
 def sampler_config(kind: str, learnt: list[ModelConfig]) -> SamplerConfig:
-    """A sampler that begins no noisier than both models have learnt, and strengthens the class where it can."""
+    """A sampler that begins no noisier than both models have learnt."""
     schedule = learnt[0].schedule
     most = min(config.loss.noisiest for config in learnt)
     respaced = {**schedule.model_dump(), "respacing": str(min(250, schedule.steps))}
     config = SamplerConfig(kind=kind, mask=MASK, walk=WalkConfig(finish=True), schedule=respaced)
     kept = len(config.schedule.build())
     start = min(FastConfig().start, int(most * kept) - 1)
-    pull = CLASS_PULL if learnt[1].data.untold else 1.0
-    return config.model_copy(update={"fast": FastConfig(start=max(start, 1), class_pull=pull)})
+    return config.model_copy(update={"fast": FastConfig(start=max(start, 1))})
 
 
 def network_of(shape: Shape, weights: dict[str, np.ndarray]) -> UNet:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 GROUPS = 32             # of every normalisation
 TIME_FACTOR = 4         # width of the time embedding over that of the network
-UNTOLD = -1             # a sample whose class is not told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ DEFECT = Shape(size_px=64, width=64, multipliers=(1, 2, 3, 4), head_channels=16,
 
 
 class UNet(nn.Module):
-    """Noisy image [N, 3, H, W] in about -1..1, original timestep [N], class [N] (or UNTOLD) -> [N, 6, H, W].
+    """Noisy image [N, 3, H, W] in about -1..1, original timestep [N], class [N] -> [N, 6, H, W].
 
     Channels 0-2 are the noise in the image; 3-5 say where the variance lies between its two bounds, -1..1.
     H and W may be any multiple of `shape.multiple_px`: nothing in the network knows its size.
@@ -116,7 +115,7 @@ class UNet(nn.Module):
             raise ValueError(f"a model of {self.shape.classes} classes was called with classes {classes}")
         embedding = self.time_embed(wave_features(timesteps, self.shape.width).to(self.time_embed[0].weight.dtype))
         if classes is not None:
-            embedding = embedding + (classes != UNTOLD)[:, None] * self.label_emb(classes.clamp(min=0))
+            embedding = embedding + self.label_emb(classes)
         passed = []
         for part in self.input_blocks:
             images = part(images, embedding)

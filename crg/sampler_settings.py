@@ -127,9 +127,11 @@ class FastConfig(BaseModel):
                             "inside the mask, and to the clean image, outside, is taken over")
     together: bool = Field(True, description="the defect model goes on from the context model's image; false: from its "
                            "own, as published")
-    class_pull: float = Field(1.0, ge=0, description="how far the defect model's patch goes from what it makes without "
-                              "being told the class to what it makes of it, and beyond; not 1: twice its evaluations, "
-                              "and it must have learnt with data.untold")
+    class_pull: float = Field(3.0, ge=0, description="what a class changes in the defect model's patch, against the "
+                              "mean of all classes, is multiplied by this; other than 1 it takes an evaluation of "
+                              "each class")
+    open_share: Share = Field(0.5, description="of the guided steps, the first ones take the defect model's patch over "
+                              "wherever a defect may be, the others where it differs from the clean one")
 
     @model_validator(mode="after")
     def guided_at_all(self) -> "FastConfig":

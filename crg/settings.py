@@ -63,8 +63,6 @@ class DefectDataConfig(DataConfig):
                                             "all of the set")
     jitter_px: int = Field(2, ge=0, description="how far a patch's middle may lie from its defect's, each way")
     balance: bool = Field(True, description="every class is seen equally often")
-    untold: float = Field(0.0, ge=0, lt=1, description="share of the patches whose class the model is not told, so "
-                          "that the sampler's fast.class_pull can strengthen what a class changes")
     largest: float = Field(1.0, gt=0, description="defects longer than this many sides of a patch are left out")
 
 

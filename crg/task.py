@@ -19,7 +19,7 @@ from . import legacy, sheets
 from .data import Patches, Squares, chosen_classes, chosen_split, clean_records, held_out_split, read_dataset
 from .legacy_weights import load_earlier
 from .losses import denoising
-from .networks import UNTOLD, UNet
+from .networks import UNet
 from .settings import ContextConfig, DefectConfig, ModelConfig
 
 PURPOSES = {ContextConfig: "context", DefectConfig: "defect"}
@@ -61,13 +61,9 @@ class DiffusionTask(ABC):
         index = torch.randint(self.top, (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
         noisy = self.schedule.noised(clean, index, noise)
-        output = self.network(noisy, self.schedule.original(index, len(clean), clean.device), self.told(batch))
+        output = self.network(noisy, self.schedule.original(index, len(clean), clean.device), batch.get("label"))
         parts = denoising(self.schedule, output, clean, noisy, noise, index)
         return {"noise": parts["noise"].mean(), "variance": self.config.loss.variance * parts["variance"].mean()}
-
-    def told(self, batch: dict[str, Tensor]) -> Tensor | None:
-        """The classes of a batch, some of which the network is not told."""
-        return batch.get("label")
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """The average's loss on held-out images, by quarter of the noise, and a sheet of what it generates.
@@ -110,10 +106,6 @@ class DefectTask(DiffusionTask):
     """Model 6: patches with a defect of a class."""
     Config = DefectConfig
     config: DefectConfig
-
-    def told(self, batch: dict[str, Tensor]) -> Tensor:
-        label, share = batch["label"], self.config.data.untold
-        return label if share == 0 else torch.where(torch.rand(len(label), device=label.device) < share, UNTOLD, label)
 
     def read_data(self, dataset: Dataset) -> None:
         config = self.config

@@ -174,9 +174,6 @@ def test_a_sampler_begins_no_noisier_than_the_models_have_learnt(made, painter, 
     assert "noisiest: 0.3" in text
     (tmp_path / "crg-defect" / "config.yaml").write_text(text.replace("noisiest: 0.3", "noisiest: 0.1"))
     assert Painter.load(tmp_path).config.fast.start == 24
-    assert painter.config.fast.class_pull == 2
-    (tmp_path / "crg-defect" / "config.yaml").write_text(text.replace("untold: 0.15", "untold: 0.0"))
-    assert Painter.load(tmp_path).config.fast.class_pull == 1
 
 
 def test_a_class_that_was_not_learnt_is_named(made, data, painter, tmp_path):

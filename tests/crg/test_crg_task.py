@@ -13,7 +13,6 @@ from core.loop import train
 from core.runlog import open_run
 from crg import sheets
 from crg.legacy_weights import save_earlier
-from crg.networks import UNTOLD
 from crg.settings import LossConfig
 from crg.task import ContextTask, DefectTask
 from tests import golden as stored
@@ -118,19 +117,6 @@ def test_only_the_timesteps_that_are_asked_for_are_learnt(root, monkeypatch):
     assert seen[0].max() < 100
     assert seen[0].max() > 50
     assert sheets.respacing(task) == "20"        # 2 steps among the lowest tenth
-
-
-def test_a_share_of_the_classes_is_not_told(root, monkeypatch):
-    task = build(DefectTask, made.defect_config(root, data={"untold": 0.25}), CPU)
-    label = torch.arange(400) % 6
-    told = task.told({"label": label})
-    assert 60 < (told == UNTOLD).sum() < 140
-    assert torch.equal(told[told != UNTOLD], label[told != UNTOLD])
-    seen = []
-    forward = task.network.forward
-    monkeypatch.setattr(task.network, "forward", lambda x, t, y: seen.append(y) or forward(x, t, y))
-    task.losses("network", {"image": torch.zeros(64, 3, 16, 16, dtype=torch.uint8), "label": label[:64]})
-    assert (seen[0] == UNTOLD).any()
 
 
 def test_classes_are_written_beside_the_run(root, tmp_path):

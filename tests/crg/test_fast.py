@@ -5,7 +5,6 @@ from pydantic import ValidationError
 
 from core.errors import DefectForgeError
 from crg.fast import FastSampler, spread
-from crg.networks import UNTOLD
 from crg.sampler_settings import FastConfig, MaskConfig, SamplerConfig
 from tests.crg.toy_denoisers import Toys, bump, job, wave
 
@@ -42,21 +41,44 @@ def test_the_defect_is_there_and_the_rest_is_as_it_was():
                                       "defect_backward": 0}
 
 
+class Named:
+    """The toy as a model of two classes, a flat dent and one of twice its depth."""
+    classes = ("small", "large")
+
+    def __init__(self):
+        self.toys = Toys(CLEAN, CORNER, SIDE)
+
+    def __call__(self, images, times, labels):
+        depth = (0.15 + 0.15 * labels).reshape(-1, 1, 1, 1)
+        return self.toys.noise(images, times, self.toys.patch - depth * self.toys.bump)
+
+
 def test_what_a_class_changes_is_strengthened():
-    """Twice of what lies between the toy's patch without a class, half the bump, and with it."""
-    def defect(images, times, labels):
-        toys = Toys(CLEAN, CORNER, SIDE)
-        whole, none = toys.defect(images, times, labels.clamp(min=0)), toys.noise(images, times, toys.patch)
-        return torch.where((labels == UNTOLD).reshape(-1, 1, 1, 1), (whole + none) / 2, whole)
+    """Against the mean of the classes: a pull of 2 halves the small dent, and adds as much to the large one."""
     x, y = CORNER
     bumps = {}
-    for pull in (0.0, 1.0, 1.5):
-        fast = sampler(config(free_steps=0, class_pull=pull))
-        fast.defect = defect
-        bumps[pull] = (fast.paint(jobs(0)).image[0] - CLEAN)[:, y + 16, x + 16].mean().item()
-        assert fast.evaluations.defect_forward == (10 if pull == 1 else 20)
-    assert bumps[0.0] == pytest.approx(bumps[1.0] / 2, abs=0.1)
-    assert bumps[1.5] > bumps[1.0] + 0.1
+    for pull in (1.0, 2.0):
+        toys = Toys(CLEAN, CORNER, SIDE)
+        fast = FastSampler(toys.context, Named(), config(free_steps=0, class_pull=pull, open_share=1.0), SIDE)
+        found = fast.paint(jobs(0, 1), allowed=torch.ones(1, 1, SIDE, SIDE))
+        bumps[pull] = (CLEAN - found.image)[:, :, y + 16, x + 16].mean(dim=1) / 0.8
+        assert fast.evaluations.defect_forward == (20 if pull == 1 else 40)
+    assert bumps[1.0].tolist() == pytest.approx([0.15, 0.3], abs=0.05)
+    assert bumps[2.0].tolist() == pytest.approx([0.075, 0.375], abs=0.05)
+
+
+def test_a_defect_has_room_to_begin_at_first():
+    """One that differs little from the clean patch where nothing is kept of it in the first steps."""
+    toys = Toys(CLEAN, CORNER, SIDE)
+    toys.bump = toys.bump * 0.2
+    x, y = CORNER
+    high = []
+    for share in (0.0, 1.0):
+        settings = config(free_steps=0, open_share=share)
+        painted = FastSampler(toys.context, toys.defect, settings, SIDE).paint(jobs(0))
+        high.append((painted.image[0] - CLEAN)[:, y + 16, x + 16].mean().item())
+    assert high[0] == pytest.approx(0, abs=0.02)            # below min_difference
+    assert high[1] == pytest.approx(0.16, abs=0.04)
 
 
 def test_free_steps_leave_the_last_word_to_the_context_model():
