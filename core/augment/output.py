@@ -1,6 +1,7 @@
 """The folder of a new set: pictures and manifest lines that a killed run left whole, and the label files at the end."""
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from ..data import formats, images
 from ..data.records import Dataset, Instance, Record
 from ..errors import ConfigError, OutputError
 from ..files import append, whole_lines, writing
+from .margins import widened
 from .settings import FREE_KEYS, AugmentConfig, plain
 from .trained import FOLDER, forget
 
@@ -155,20 +157,32 @@ def check_settings(folder: Path, config: AugmentConfig, *, overwrite: bool) -> d
     return before
 
 
-def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sources: dict) -> Dataset:
-    """The made images as a Dataset: defects as run-length codes, `clean` the normal image each was drawn on."""
+def new_dataset(folder: Path, lines: list[dict], classes: tuple[str, ...], sources: dict,
+                margins: Mapping[str, float] | None = None) -> Dataset:
+    """The made images as a Dataset: defects as run-length codes, `clean` the normal image each was drawn on.
+
+    margins     class -> px by which boxes are drawn wider than the defects; shapes are left out then
+    """
     records = []
     for line in lines:
         if line["image"] is None:
             continue
-        found = [*line["carried"], *line["defects"]]
-        source = sources[line["source"]]
+        source, size = sources[line["source"]], tuple(line["size"])
+        found = [_instance(item) for item in line["carried"]]
+        found += [_instance(item) if margins is None else _drawn(item, margins, size) for item in line["defects"]]
         records.append(Record(
-            image=folder / line["image"], name=Path(line["image"]).stem, size=tuple(line["size"]),
-            instances=tuple(Instance(label=item["label"], box=tuple(map(float, item["box"])), rle=item["rle"],
-                                     ignore=item.get("ignore", False)) for item in found),
+            image=folder / line["image"], name=Path(line["image"]).stem, size=size, instances=tuple(found),
             clean=Path(source.path) if not source.carried else None, group=source.group or source.name, split="train"))
     return Dataset(root=folder, format="coco", classes=classes, records=tuple(records))
+
+
+def _instance(item: dict) -> Instance:
+    return Instance(label=item["label"], box=tuple(map(float, item["box"])), rle=item["rle"],
+                    ignore=item.get("ignore", False))
+
+
+def _drawn(item: dict, margins: Mapping[str, float], size: tuple[int, int]) -> Instance:
+    return Instance(label=item["label"], box=widened(item["box"], margins.get(item["label"], 0.0), size))
 
 
 def _check_count(folder: Path, made: int, count: int) -> None:

@@ -26,6 +26,7 @@ from .bank import DefectBank
 from .drawings import read_drawings
 from .gate import Gate
 from .maker import Made, Maker, Source
+from .margins import learn_margins
 from .output import Output, check_settings, new_dataset
 from .placement import Placement
 from .report import write_report
@@ -33,6 +34,7 @@ from .settings import AugmentConfig, shaping
 from .wanted import Plan, read_positions
 
 UNTOLD = ("no-good", "no-defect", "class-unused")       # warnings that are no news here, or are errors
+WIDE_PX = 3     # a margin of drawn boxes that the user should know of
 ROOM = 0.9      # largest part of an image's side that a placed defect takes
 
 
@@ -71,7 +73,8 @@ def augment(config: AugmentConfig, *, overwrite: bool = False, command: str | No
         output.note_models(maker.generator.models)
         timings = _make_all(maker, output, config)
         sources = {source.name: source for source in maker.sources}
-        made = new_dataset(config.output, output.lines, dataset.classes, sources)
+        margins = learned.margins if config.labels == "drawn" else None
+        made = new_dataset(config.output, output.lines, dataset.classes, sources, margins)
         if made.records:
             output.write_labels(made)
     finally:
@@ -133,6 +136,7 @@ class Learned:
     plans: tuple[Plan, ...]     # given positions
     drawings: tuple[np.ndarray, ...]    # given shapes
     notes: list[str]            # what the user should read
+    margins: dict[str, float]   # by class, px by which real boxes are wider than their defects
 
 
 def learn(config: AugmentConfig, dataset: Dataset) -> Learned:
@@ -145,7 +149,11 @@ def learn(config: AugmentConfig, dataset: Dataset) -> Learned:
     given, plans = config.placement, ()
     if given.positions is not None:
         plans = tuple(read_positions(given.positions, bank.labels, {source.name: source.size for source in sources}))
-    return Learned(dataset=chosen, bank=bank, labels=labels, sources=sources, plans=plans, notes=notes,
+    margins = learn_margins(chosen, bank)
+    if config.labels == "tight" and max(margins.values(), default=0) >= WIDE_PX:
+        notes.append(f"The real boxes reach about {max(margins.values()):g} px beyond their defects on every side; "
+                     "generated labels are tight. For a detector that is judged by such boxes say --set labels=drawn.")
+    return Learned(dataset=chosen, margins=margins, bank=bank, labels=labels, sources=sources, plans=plans, notes=notes,
                    drawings=read_drawings(given.shape) if given.shape is not None else ())
 
 

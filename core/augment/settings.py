@@ -101,14 +101,16 @@ class AugmentConfig(Section):
     gate: GateSettings = GateSettings()
     midg: MidgSettings | None = Field(None, description="for the method midg; null: all as by default")
     crg: CrgSettings | None = Field(None, description="for the method crg; null: all as by default")
+    labels: Literal["tight", "drawn"] = Field(
+        "tight", description="tight: the pixels that changed; drawn: boxes alone, as wide as the real ones are drawn")
     write: tuple[str, ...] = Field((), description="further label formats beside COCO: yolo, voc, masks, midg")
     workers: int = Field(1, ge=1, description="processes; the result does not depend on it")
     device: str = Field("auto", description="where networks are trained, and draw: auto, cpu, cuda, cuda:N, mps")
 
 
 # What may differ when a run goes on: none of it changes an image. What these paths hold is known by its content.
-FREE_KEYS = ("count", "workers", "device", "write", "output", "data", "good", "placement.positions", "placement.shape",
-             "midg.checkpoints", "crg.checkpoints")
+FREE_KEYS = ("count", "workers", "device", "write", "labels", "output", "data", "good", "placement.positions",
+             "placement.shape", "midg.checkpoints", "crg.checkpoints")
 
 
 def plain(config: AugmentConfig) -> dict:

@@ -1,10 +1,13 @@
 """How much wider than the defects real boxes are drawn, found from boxes with defect-free twins."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from core.augment.bank import DefectBank
 from core.augment.margins import learn_margins, widened
+from core.augment.pipeline import augment
+from core.augment.settings import AugmentConfig, GateSettings
 from core.data import formats
 from core.data.images import write_image
 from tests import sets
@@ -31,6 +34,23 @@ def test_margins_are_what_the_boxes_have_beyond_the_defects(boxed):
     assert margins["spot"] == pytest.approx(6, abs=1)
     assert margins["scratch"] == pytest.approx(0, abs=1)
     assert learn_margins(shaped, DefectBank.build(shaped)) == {"spot": 0, "scratch": 0}
+
+
+def test_labels_are_drawn_as_the_real_ones_where_asked_for(boxed, tmp_path):
+    formats.write(boxed[1], tmp_path / "set", "coco")
+    tight, drawn = (augment(AugmentConfig(data=tmp_path / "set", output=tmp_path / labels, count=3, labels=labels,
+                                          gate=GateSettings(enabled=False))) for labels in ("tight", "drawn"))
+    assert any("labels=drawn" in note for note in tight.notes)
+    assert not any("labels=drawn" in note for note in drawn.notes)
+    wider = {"spot": [], "scratch": []}
+    for one, other in zip(tight.dataset.records, drawn.dataset.records):
+        assert one.image.read_bytes() == other.image.read_bytes()
+        for item, wide in zip(one.instances, other.instances):
+            assert item.has_shape
+            assert not wide.has_shape
+            wider[wide.label].append(wide.box[2] - wide.box[0] - item.box[2] + item.box[0])
+    assert np.median(wider["spot"]) == pytest.approx(12, abs=2)
+    assert np.median(wider["scratch"] or [0]) == pytest.approx(0, abs=2)
 
 
 def test_a_widened_box_ends_at_the_image():
