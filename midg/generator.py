@@ -106,7 +106,7 @@ class MidgGenerator:
         else:
             fit = self.donors.choose(window, request.box, request.label, request.rng)
             shape = self._shape(window, fit, request)
-            drawing = shape if request.label in self.habits.seats else None
+            drawing = shape if self.habits.is_filling(request.label) else None
         hole = self._hole(shape, request.rng)
         painted = self.painter.paint(request.image, hole, request.label, request.rng, drawing=drawing)
         paint, coloured = painted.image.numpy().transpose(1, 2, 0), True

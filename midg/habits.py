@@ -43,6 +43,10 @@ class Habits:
         """Whether the class grows out of, or into, what is there."""
         return label in self.joints and self.joints[label].fewest > 0
 
+    def is_filling(self, label: str) -> bool:
+        """Whether the class fills its place with a material: its shape is known before it is painted."""
+        return label in self.seats and label in self.tones
+
     def joins(self, window: np.ndarray, made: np.ndarray, mask: np.ndarray, label: str) -> bool:
         """Whether the defect that `made` has at `mask` joins what is there as its class does."""
         usual = self.joints.get(label)

@@ -17,8 +17,8 @@ OUTLINES = (-0.3, 0.0, 0.3)                     # where edges along and across t
 FAINT = 0.05                                    # contrast that even a plain surface is taken to have
 MOST_CROPS, FEWEST_CROPS = 30, 5
 AT_PLACE, MISPLACED = 4, 24                     # of each real shape
-FARTHEST, LARGEST = 0.8, 0.9                    # of the misplaced: shift in radii, logarithm of the scale
-ELSEWHERE = 2.5                                 # every other one is shifted so far, in radii
+FARTHEST, LARGEST = 0.8, 0.9                    # shift in radii, logarithm of the scale of the misplaced
+SHIFTS = FARTHEST, 2.5, 0.1                     # of the misplaced in turn, in radii: nearby, elsewhere, another size
 NEAR, NEAR_PX, NEAR_SIZE = 0.2, 1.2, 0.15       # closer than this is no misplaced one
 RIDGE = 0.3
 FARTHEST_OFF = 4.0          # a figure that is off by more spreads than this is no worse than that
@@ -28,6 +28,7 @@ TRIES = 30, 16, 16          # places tried anywhere near, then nearer and nearer
 REACH = 1.0, 0.3, 0.1       # of each round, in FARTHEST and RESIZED
 RESIZED = 0.5               # logarithm of the most by which a shape is made larger or smaller
 SMALLEST_PX = 6
+LARGE_PX = 16.0             # radius from which on shapes are looked at made smaller
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _examples(crop: Crop, draw: np.random.Generator) -> tuple[np.ndarray, np.nda
                          for _ in range(AT_PLACE - 1))]
     bad = []
     for number in range(4 * MISPLACED):
-        farthest = ELSEWHERE if number % 2 else FARTHEST
+        farthest = SHIFTS[number % len(SHIFTS)]
         shift, growth = draw.uniform(-farthest, farthest, 2) * size, draw.uniform(-LARGEST, LARGEST)
         if np.hypot(*shift) < max(NEAR * size, NEAR_PX) and abs(growth) < NEAR_SIZE:
             continue
@@ -124,8 +125,9 @@ def figures(clean: np.ndarray, mask: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = compose.bounds(mask)
     reach = int(1.2 * size) + 3
     part = slice(max(y1 - reach, 0), y2 + reach), slice(max(x1 - reach, 0), x2 + reach)
-    distance = _signed_distance(mask[part])
-    clean = cv2.GaussianBlur(np.ascontiguousarray(clean[part]), (0, 0), 0.7)
+    clean, mask, size = _small(np.ascontiguousarray(clean[part]), mask[part], size)
+    distance = _signed_distance(mask)
+    clean = cv2.GaussianBlur(clean, (0, 0), 0.7)
     core = distance <= max(-0.3 * size, float(distance.min()))
     apart = np.linalg.norm(clean - np.median(clean[core], axis=0), axis=2)
     contrast = float(apart[distance < size].std()) + FAINT
@@ -140,6 +142,18 @@ def figures(clean: np.ndarray, mask: np.ndarray) -> np.ndarray:
         values = size ** 0.5 * _values(across, line)
         found += [values.mean(), np.percentile(values, 20), size ** 0.5 * _values(along, line).mean()]
     return np.array(found + _tones(clean, distance, size, contrast), np.float64)
+
+
+def _small(clean: np.ndarray, mask: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same at a scale where the shape is no larger than it needs to be."""
+    if size <= LARGE_PX:
+        return clean, mask, size
+    scale = LARGE_PX / size
+    shape = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    made = cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA) > 0.5
+    if not made.any():
+        return clean, mask, size
+    return cv2.resize(clean, shape, interpolation=cv2.INTER_AREA), made, LARGE_PX
 
 
 def _tones(clean: np.ndarray, distance: np.ndarray, size: float, contrast: float) -> list[float]:
