@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.data import formats, splits, verify
 from core.data.formats.groups import frame_of
-from core.data.formats.reading import subfolder
+from core.data.formats.reading import files_under, subfolder
 from core.data.images import encode_png, is_grey, read_image, write_bytes
 from core.data.records import Dataset, Instance, Record
 from core.data.shapes import box_ring
@@ -69,6 +69,9 @@ def prepare(config: ProductsConfig, name: str, *, lenient: bool = False, resplit
                          prints=report.prints)
     dataset = _without_copies(splits.apply(dataset, found), report, excluded)
     notes = [note for kind in read.values() for note in kind.notes]
+    if lenient:
+        excluded |= _passed_over(config, product, {*excluded, *(str(record.image) for kind in read.values()
+                                                                for record in kind.records)})
     return Prepared(name, dataset, read[REWORK].records, dict(sorted(excluded.items())), found, report,
                     (*notes, *_doubts(dataset)))
 
@@ -105,6 +108,13 @@ def write(config: ProductsConfig, prepared: Prepared) -> Path:
 def histogram(records: Sequence[Record]) -> dict[int, int]:
     """Images of one part -> number of such parts."""
     return dict(sorted(Counter(Counter(map(splits.group_of, records)).values()).items()))
+
+
+def _passed_over(config: ProductsConfig, product: Product, known: set[str]) -> dict[str, str]:
+    """Images of the product's folders that reading left out, for they or their label files are faulty."""
+    pictures = subfolder(config.data, "images", "data", "imgs", "img") or config.data
+    found = [path for folder in (*product.good, *product.defect) for path in files_under(pictures / folder)]
+    return {str(path): "it or its label file is faulty, see the notes" for path in found if str(path) not in known}
 
 
 def _read(config: ProductsConfig, product: Product, kind: str, lenient: bool) -> Dataset:

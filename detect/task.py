@@ -14,6 +14,7 @@ from core.data.records import Record
 from core.data.shapes import instance_mask
 from core.ema import Average
 from core.errors import DataError
+from core.experiment import tell
 from core.files import writing
 from core.metrics.detection import MOST, coco_figures
 from core.schedules import drops, warmup
@@ -52,6 +53,8 @@ class DetectTask:
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more parts")
+        if keep:
+            tell(doubts(dataset.records, self.classes, config.data.evaluate_on))
         self.network = build(config.network, len(self.classes), config.loop.batch_size).to(device)
         self.modules: dict[str, nn.Module] = {"network": self.network}
         self.averages: dict[str, Average] = {}
@@ -112,6 +115,17 @@ class DetectTask:
               on: torch.device) -> dict[str, float]:
         """See detect.apply."""
         return apply(run, inputs, output, overrides, on)
+
+
+def doubts(records: Sequence[Record], classes: Sequence[str], on: str) -> list[str]:
+    """What cannot be learned or measured on a set, a line each."""
+    labels = {split: {item.label for record in records if record.split == split for item in record.instances
+                      if not item.ignore} for split in ("train", on)}
+    found = [f"note: class '{label}' has no defect in train and cannot be learned" for label in classes
+             if label not in labels["train"]]
+    if not labels[on]:
+        found.append(f"note: no defect in {on}: no average precision and no threshold there; the last weights are kept")
+    return found
 
 
 def watched(name: str) -> bool:

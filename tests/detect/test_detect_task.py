@@ -26,7 +26,7 @@ from detect.apply import load as load_inspector
 from detect.models import build
 from detect.predict import mask_crop
 from detect.settings import DetectConfig, NetworkConfig
-from detect.task import DetectTask
+from detect.task import DetectTask, doubts
 
 CPU = torch.device("cpu")
 SMALL = ["network.name=small", "network.side_px=64", "network.anchors_px=[8,16,32,64,96]", "network.proposals=50",
@@ -98,6 +98,8 @@ def test_without_defects_in_val_there_are_no_verdicts_and_training_goes_on(run, 
     task.network.eval()
     task.held_out = tuple(record for record in task.held_out if record.is_good)
     assert task.evaluate(tmp_path) == {}
+    lines = doubts([*task.held_out], ("pit",), "val")
+    assert [line.split(":")[1].split("'")[0] for line in lines] == [" class ", " no defect in val"]
     fixed = config.model_copy(update={"threshold": config.threshold.model_copy(update={"rule": "fixed"})})
     task.config = fixed
     assert task.evaluate(tmp_path)["image/threshold"] == 0.5
