@@ -25,7 +25,7 @@ from .data import cut, grown
 from .rim_figures import FIGURES, rim_figures
 
 SIDE_PX = 64
-STEPS, BATCH, RATE = 600, 16, 2e-3
+STEPS, BATCH, RATE = 400, 16, 2e-3
 CLASSIFIER_STEPS, CLASSIFIER_BATCH, CLASSIFIER_RATE = 5, 64, 3e-3      # small ones, for each of the segmenter's
 OWN_PX = 5                      # a change this near to a label is its defect's; the others in a window are taken back
 HELD_OUT = 5                    # every fifth picture is kept from the judges, to judge them by
