@@ -28,13 +28,13 @@ from core.signals import StopRequest
 
 from . import output
 from .batch import Job, Painted
-from .fast import FastSampler
+from .fast import FastSampler, in_the_middle
 from .models import Model, load_context, load_defect
 from .output import manifest_name
 from .points import Point, choose_points, read_points
 from .sampler import Sampler
 from .settings import PaintConfig
-from .views import View, difference_outside, support, view_of
+from .views import View, allowed_in, difference_outside, support, view_of
 
 GAP_PX = 2                      # between the pictures of a grid
 SHORT_S = 2.0                   # what takes longer is not done twice to be timed
@@ -114,8 +114,11 @@ def paint_points(part: Sequence[tuple[str, Point]], config: PaintConfig, sampler
     for attempt in range(config.retries + 1):
         jobs = [Job(clean=views[name].signed, corner=views[name].corner, label=point.label,
                     generator=noise_of(config.seed, point, attempt)) for name, point in waiting]
+        limits = ()
+        if isinstance(sampler, FastSampler):
+            limits = (torch.stack([room(point, views[name]) for name, point in waiting]),)
         with memory_advice(config):
-            painted = sampler.paint(jobs, device)
+            painted = sampler.paint(jobs, device, *limits)
         again = []
         for row, (name, point) in enumerate(waiting):
             line = finished(name, point, views[name], painted, row, config, defect)
@@ -126,6 +129,14 @@ def paint_points(part: Sequence[tuple[str, Point]], config: PaintConfig, sampler
         if not waiting:
             break
     return [lines[name] for name, _ in part]
+
+
+def room(point: Point, view: View) -> Tensor:
+    """[1, S, S] in 0..1 of the patch: where the defect may be, in its box if that is known."""
+    if point.extent is None:
+        return in_the_middle(view.side)[0]
+    box = view.place_of(point.x, point.y, *point.extent)
+    return torch.from_numpy(allowed_in(box, (view.side,) * 2))[None]
 
 
 def finished(name: str, point: Point, view: View, painted: Painted, row: int, config: PaintConfig,

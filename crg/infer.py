@@ -21,11 +21,9 @@ from .networks import Shape, UNet
 from .sampler import Sampler
 from .sampler_settings import FastConfig, MaskConfig, SamplerConfig, WalkConfig
 from .settings import ContextConfig, DefectConfig, ModelConfig
-from .views import faded, support, window_of
+from .views import Box, allowed_in, faded, support, window_of
 
-Box = tuple[int, int, int, int]
 SLACK = 1.25                    # the patch is at least so many times as long as the box
-MARGIN = 0.25                   # of the box's sides, by which a defect may exceed it on each
 MASK = MaskConfig(min_difference=0.03)      # no disc is made up where there is no defect
 
 
@@ -134,12 +132,3 @@ def network_of(shape: Shape, weights: dict[str, np.ndarray]) -> UNet:
         network = UNet(shape)
     network.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()}, assign=True)
     return network
-
-
-def allowed_in(box: Box, size: tuple[int, int]) -> np.ndarray:
-    """float32 [H, W]: 1 in the box, falling to 0 a margin outside of it."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    mask = np.zeros(size, bool)
-    x, y = (max(round(MARGIN * side), 2) for side in (width, height))
-    mask[max(box[1] - y, 0):box[3] + y, max(box[0] - x, 0):box[2] + x] = True
-    return faded(mask)

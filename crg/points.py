@@ -20,6 +20,7 @@ ORDER, PLACE = 2**40 + 21, 2**40 + 22       # streams of numbers
 class Point:
     """A defect wanted on an image: of a class (number), at x, y in 0..1 of the image's sides.
 
+    extent  width and height in 0..1 of the image's sides, where they are given
     place   "FILE.txt:LINE", for errors; `number` counts the lines of one file from 0, or all points chosen here
     """
     image: Path
@@ -29,6 +30,7 @@ class Point:
     y: float
     number: int
     place: str
+    extent: tuple[float, float] | None = None
 
 
 def read_points(folder: Path, classes: Sequence[str], least_px: int = 1) -> tuple[list[Point], list[str]]:
@@ -50,11 +52,12 @@ def read_points(folder: Path, classes: Sequence[str], least_px: int = 1) -> tupl
                 continue
             place = f"{told}:{number + 1}"
             try:
-                label, x, y = parse(line, classes)
+                label, x, y, *extent = parse(line, classes)
             except ValueError as error:
                 problems.append(f"{place}: {error}")
                 continue
-            points.append(Point(image=path, size=size, label=label, x=x, y=y, number=number, place=place))
+            points.append(Point(image=path, size=size, label=label, x=x, y=y, number=number, place=place,
+                                extent=tuple(extent) or None))
     complain(problems)
     if not points:
         raise DataError(f"{folder}: no points, got {len(paths)} images and no line in a text file beside them. Write "
@@ -85,12 +88,13 @@ def complain(problems: Sequence[str]) -> None:
         raise DataError("\n".join([*problems[:SHOWN], *more]))
 
 
-def parse(line: str, classes: Sequence[str]) -> tuple[int, float, float]:
-    """Number of the class (given so, or by name), x and y. ValueError says what is wrong."""
+def parse(line: str, classes: Sequence[str]) -> tuple[int | float, ...]:
+    """Number of the class (given so, or by name), x and y, then width and height if given. ValueError: what is wrong.
+    """
     fields = line.split()
     if len(fields) not in (3, 5):
         raise ValueError(f"must be `class x y` or a YOLO row of five, got '{line.strip()}'. Correct the line")
-    name, numbers = fields[0], fields[1:3]
+    name, numbers = fields[0], fields[1:]
     if name in classes:
         label = classes.index(name)
     elif name.isdecimal() and int(name) < len(classes):
@@ -99,12 +103,15 @@ def parse(line: str, classes: Sequence[str]) -> tuple[int, float, float]:
         raise ValueError(f"no such class, got '{name}'. {did_you_mean(name, classes)}The model knows "
                          + ", ".join(f"{number} {known}" for number, known in enumerate(classes)))
     try:
-        x, y = map(float, numbers)
+        x, y, *extent = map(float, numbers)
     except ValueError:
-        raise ValueError(f"x and y must be numbers, got '{' '.join(numbers)}'. Correct the line") from None
+        raise ValueError(f"x and y, width and height must be numbers, got '{' '.join(numbers)}'. Correct the line"
+                         ) from None
     if not (0 <= x < 1 and 0 <= y < 1):
         raise ValueError(f"the point lies outside the image, got x {x:g}, y {y:g}. Both must lie in 0..1, without 1")
-    return label, x, y
+    if not all(0 < side <= 1 for side in extent):
+        raise ValueError(f"width and height must lie in 0..1, got {' '.join(numbers[2:])}. Correct the line")
+    return label, x, y, *extent
 
 
 def choose_points(folder: Path, config: PlacesConfig, classes: Sequence[str], least_px: int,
@@ -133,7 +140,8 @@ def choose_points(folder: Path, config: PlacesConfig, classes: Sequence[str], le
                 width, height = sizes[path]
                 points.append(Point(image=path, size=sizes[path], label=classes.index(name), number=number,
                                     x=(box[0] + box[2]) / 2 / width, y=(box[1] + box[3]) / 2 / height,
-                                    place=f"point {number}, chosen"))
+                                    place=f"point {number}, chosen",
+                                    extent=((box[2] - box[0]) / width, (box[3] - box[1]) / height)))
             progress.step()
     if not points:
         raise DataError(f"{folder}: no place for a defect on its {len(paths)} images. Take larger images")

@@ -150,8 +150,8 @@ class PlacesConfig(Section):
 class PaintConfig(Section):
     """One run of the sampler over a folder of images and points."""
     images: Path = Field(description="folder of defect-free images with a text file each: `class x y` a line, x and y "
-                         "in 0..1, or a YOLO row, of which the middle counts; without text files where `places` is "
-                         "given")
+                         "in 0..1, or a YOLO row, whose box the fast sampler keeps to; without text files where "
+                         "`places` is given")
     places: PlacesConfig | None = Field(None, description="choose the points; text files are not read then")
     classes: Path | None = Field(None, description="JSON file of class names and their numbers; null: the model's own")
     output: Path = Path("images")

@@ -14,7 +14,10 @@ from core.data import images
 from .data import eight_bit, mirrored
 
 VISIBLE = 0.3                   # the mask above it is where the defect is
+MARGIN = 0.25                   # of a box's sides, by which a defect may exceed it on each
 MARGIN_PX, FEATHER_PX = 6, 4    # round that, the context model's picture is taken over, then fades
+
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,15 @@ class View:
         inside, there = self.overlap(whole.shape)
         whole[inside] = mask[there]
         return whole
+
+    def place_of(self, x: float, y: float, width: float, height: float) -> Box:
+        """A box given by its middle and sides, in 0..1 of the image's, in px of the patch, perhaps beyond it."""
+        rows, columns = self.image.shape[:2]
+        first = (0, 0) if self.origin is None else self.origin
+        middle = [share * length - start - corner for share, length, start, corner in
+                  zip((x, y), (columns, rows), first, self.corner)]
+        half = max(width * columns, 1) / 2, max(height * rows, 1) / 2
+        return tuple(round(place + sign * side) for sign in (-1, 1) for place, side in zip(middle, half))
 
     def overlap(self, shape: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """The part of the image that is in the view, in px of the image and of the view."""
@@ -96,6 +108,15 @@ def support(mask: np.ndarray | None, view: View, paste: bool) -> np.ndarray:
     reach = 2 * (MARGIN_PX + FEATHER_PX) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return faded(cv2.dilate(alpha, disc) > 0)
+
+
+def allowed_in(box: Box, size: tuple[int, int]) -> np.ndarray:
+    """float32 [H, W]: 1 in the box, falling to 0 a margin outside of it."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    mask = np.zeros(size, bool)
+    x, y = (max(round(MARGIN * side), 2) for side in (width, height))
+    mask[max(box[1] - y, 0):box[3] + y, max(box[0] - x, 0):box[2] + x] = True
+    return faded(mask)
 
 
 def faded(mask: np.ndarray) -> np.ndarray:

@@ -19,8 +19,9 @@ from core.errors import ConfigError, DataError, Stopped
 from core.seeding import rng
 from crg import generator
 from crg.generator import CrgGenerator
-from crg.infer import Painter, allowed_in
+from crg.infer import Painter
 from crg.settings import SheetConfig
+from crg.views import allowed_in
 from tests.outputs import assert_changed_at_the_labels_alone
 from tests.sets import CLASSES, write_coco
 

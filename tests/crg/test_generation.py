@@ -267,8 +267,9 @@ def test_models_trained_here_are_taken_from_their_runs(folder):
 
 @pytest.mark.parametrize(("line", "problem"), [
     ("0 0.5", "must be `class x y`"), ("9 0.5 0.5", "no such class, got '9'. The model knows 0 short, 1 spur"),
-    ("spurr 0.5 0.5", "Did you mean 'spur'?"), ("0 a 0.5", "x and y must be numbers"),
-    ("0 1.0 0.5", "outside the image, got x 1, y 0.5"), ("0 0.5 -0.1", "outside the image"), ("-1 0.5 0.5", "no such")])
+    ("spurr 0.5 0.5", "Did you mean 'spur'?"), ("0 a 0.5", "x and y, width and height must be numbers"),
+    ("0 1.0 0.5", "outside the image, got x 1, y 0.5"), ("0 0.5 -0.1", "outside the image"),
+    ("0 0.5 0.5 0.1 0", "width and height must lie in 0..1, got 0.1 0"), ("-1 0.5 0.5", "no such")])
 def test_a_line_that_cannot_be_used_is_named(folder, line, problem):
     with pytest.raises(ValueError, match=re.escape(problem)):
         parse(line, CLASSES)
@@ -348,6 +349,19 @@ def test_a_view_goes_back_to_where_it_came_from(folder):
         assert view.put_back_mask(mask).nonzero() == (middle[1], middle[0])
     whole = view_of(folder / "clean" / "a.png", 0.0, 0.99, 32, 16, "whole")
     assert (whole.pixels.shape, whole.corner) == ((32, 32, 3), (0, 16))
+
+
+def test_a_box_is_where_its_row_says_in_the_patch(folder):
+    """The image is 60 x 40 px: a box of 6 x 4 px in its middle, and one at a border, where a squeezed patch moves."""
+    path = folder / "clean" / "a.png"
+    assert view_of(path, 0.5, 0.5, 32, 16, "window").place_of(0.5, 0.5, 0.1, 0.1) == (5, 6, 11, 10)
+    moved = view_of(path, 0.0, 0.5, 32, 16, "whole")
+    assert moved.place_of(0.0, 0.5, 0.25, 0.25) == (-4, 4, 4, 12)
+    allowed = generation.room(read_points(folder / "clean", CLASSES)[0][2], view_of(path, 0.5, 0.5, 32, 16, "window"))
+    assert allowed.shape == (1, 16, 16)
+    assert allowed[0, 8, 8] > 0.5
+    assert allowed[0, 0].max() == 0
+    assert generation.room(read_points(folder / "clean", CLASSES)[0][0], moved).max() > 0.9
 
 
 def test_what_is_taken_over_lies_round_the_mask_and_fades(folder):
