@@ -37,6 +37,8 @@ def parser() -> Parser:
     made.add_argument("--scales", metavar="1,2", help="generated images a real defective one (default: 1,2,3)")
     made.add_argument("--seeds", help="repetitions, each with its own shots, generator and network (default: 3)")
     made.add_argument("--shots", help="real defects a class to learn from, or all (default: 10)")
+    made.add_argument("--classes", metavar="A,B", help="these alone: images that show others are left out")
+    made.add_argument("--reduce", metavar="N", help="make images smaller by this factor, per side")
     made.add_argument("--merge", action="store_true", help="networks learn all classes as one; generators know them")
     made.add_argument("--format", help="format of the set; found out where not given")
     made.add_argument("--unlabelled", help="skip, good or error: what an image without a label file is")
@@ -79,8 +81,9 @@ def chosen(given) -> StudyConfig:
     if given.output is None:
         raise ConfigError("--output: missing. Give the folder of the study; it may be a new one")
     texts = {name: getattr(given, name) for name in ("data", "task", "format", "unlabelled", "config", "device")}
-    numbers = {name: getattr(given, name) for name in ("seeds", "shots", "test_share", "real_share", "workers")}
-    lists = {name: getattr(given, name) for name in ("methods", "scales", "ablate")}
+    numbers = {name: getattr(given, name) for name in
+               ("seeds", "shots", "test_share", "real_share", "workers", "reduce")}
+    lists = {name: getattr(given, name) for name in ("methods", "scales", "ablate", "classes")}
     overrides = [(f"{name}={quoted(value)}", f"--{name} {value}") for name, value in texts.items() if value is not None]
     overrides += [(f"{name}={'null' if value == 'all' else value}", f"--{name.replace('_', '-')} {value}")
                   for name, value in numbers.items() if value is not None]

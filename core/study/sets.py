@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +12,11 @@ from ..data import formats, splits, verify
 from ..data.hashing import Fingerprint, fingerprints, near_duplicates
 from ..data.images import write_bytes
 from ..data.records import Dataset, Record
-from ..errors import DataError
+from ..errors import ConfigError, DataError, did_you_mean
 from ..files import writing
 from .settings import StudyConfig
 from .shots import count, draw_shots
+from .smaller import reduced
 
 SPLITS, TEST, FACTS = "splits.json", "test", "data.json"
 MERGED = "defect"               # the one class of a study that merges them
@@ -42,12 +44,13 @@ def prepare(config: StudyConfig) -> dict:
                         f"images to learn from and {len(test)} to test on. Say resplit, or label more")
     refuse_leaks(prints, paths(train), paths(test))
     if facts is None:
-        store(dataset, [replace(record, clean=None) for record in test], config.output / TEST)
+        store(dataset, [replace(record, clean=None) for record in test], config.output / TEST, config.reduce)
         facts = {"classes": list(dataset.classes), "test": told(test), "train": told(train), "notes":
                  list(dataset.notes), "shots": {}}
     for seed in missing:
         chosen = draw_shots(train, dataset.classes, config.shots, seed)
-        store(dataset, [*chosen, *normal_images(train, chosen)], shots_folder(config.output, seed))
+        store(dataset, [*chosen, *normal_images(train, chosen)], shots_folder(config.output, seed),
+              config.reduce)
         facts["shots"][str(seed)] = {**told(chosen), "normal": len(normal_images(train, chosen)),
                                      "names": [record.name for record in chosen]}
     write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
@@ -57,6 +60,8 @@ def prepare(config: StudyConfig) -> dict:
 def split_set(config: StudyConfig) -> tuple[Dataset, Mapping[Path, Fingerprint]]:
     """The verified set with its splits filled in, which are kept; and the files' fingerprints."""
     dataset = formats.read(config.data, config.format, unlabelled=config.unlabelled)
+    if config.classes is not None:
+        dataset = with_classes(dataset, config.classes)
     if config.resplit:
         dataset = replace(dataset, records=tuple(replace(record, split=None) for record in dataset.records))
     report = verify.check(dataset)
@@ -68,6 +73,16 @@ def split_set(config: StudyConfig) -> tuple[Dataset, Mapping[Path, Fingerprint]]
     found = splits.split(dataset, ratios=ratios, seed=config.split_seed, previous=previous, prints=prints)
     splits.save(kept, found)
     return splits.apply(dataset, found), prints
+
+
+def with_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The set without the images that show a defect of another class. ConfigError: no such class."""
+    for name in classes:
+        if name not in dataset.classes:
+            raise ConfigError(f"--classes: no such class, got '{name}'. {did_you_mean(name, dataset.classes)}One of "
+                              f"{', '.join(dataset.classes)}")
+    kept = tuple(record for record in dataset.records if all(item.label in classes for item in record.instances))
+    return replace(dataset, classes=tuple(classes), records=kept)
 
 
 def normal_images(train: Sequence[Record], chosen: Sequence[Record]) -> list[Record]:
@@ -85,13 +100,18 @@ def twin(record: Record) -> Record:
     return replace(record, image=record.clean, name=f"{NORMAL}{record.name}", instances=(), clean=None)
 
 
-def store(dataset: Dataset, records: Iterable[Record], folder: Path) -> None:
+def store(dataset: Dataset, records: Iterable[Record], folder: Path, reduce: int) -> None:
     """Write records as a COCO set of their own: what works there can reach nothing else. Half a set is made anew."""
     if folder.is_dir():
         shutil.rmtree(folder)
     with writing(folder):
         folder.mkdir(parents=True)
-    formats.write(replace(dataset, records=tuple(records)), folder, "coco")
+    if reduce == 1:
+        formats.write(replace(dataset, records=tuple(records)), folder, "coco")
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        smaller = tuple(reduced(record, reduce, Path(place)) for record in records)
+        formats.write(replace(dataset, root=Path(place), records=smaller), folder, "coco")
 
 
 def tested(config: StudyConfig) -> tuple[tuple[Record, ...], tuple[str, ...]]:

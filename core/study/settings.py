@@ -42,6 +42,8 @@ class StudyConfig(BaseModel):
     config: Path | None = Field(None, description="config of the network; null: configs/study-TASK.yaml")
     set: tuple[str, ...] = Field((), description="A.B=VALUE over the network's config, the same for every arm")
     augment: tuple[str, ...] = Field((), description="A.B=VALUE over the generation, such as midg.steps=800")
+    classes: tuple[str, ...] | None = Field(None, description="these alone: images that show others are left out")
+    reduce: int = Field(1, ge=1, le=16, description="images are made smaller by this factor, per side")
     merge: bool = Field(False, description="networks learn all classes as one, 'defect'; generators know them apart")
     real_share: float = Field(0.5, ge=0, le=1, description="least share of real images among the defective ones of a "
                               "training set: real ones are repeated to reach it")

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core import loop
@@ -17,7 +18,7 @@ from core.study import arms, course, settings
 from core.study.arms import Arm, Row, arms_of
 from core.study.page import certainty
 from core.study.pools import augment_config
-from core.study.sets import shots_folder
+from core.study.sets import shots_folder, with_classes
 from core.study.settings import StudyConfig
 from core.study.shots import count, draw_shots
 from core.study.work import arm_folder, repeats, result_of, run_arm
@@ -186,6 +187,26 @@ def test_an_ablation_reaches_the_generation(study, tmp_path):
     assert not config_of("no-placement").placement.learned
     assert config_of("", "midg").midg.attention
     assert not config_of("no-attention", "midg").midg.attention
+
+
+def test_a_study_of_some_classes_at_a_smaller_size(study, data, tmp_path):
+    labelled = formats.read(data)
+    one = StudyConfig(**study.model_dump() | {"output": tmp_path / "small", "reduce": 2})
+    course.ready(one)
+    small = {record.name: record for record in formats.read(one.output / "test", "coco").records}
+    whole = {record.name: record for record in labelled.records}
+    assert small
+    for name, record in small.items():
+        assert record.size == (56, 48)
+        assert len(record.instances) == len(whole[name].instances)
+        for item, old in zip(record.instances, whole[name].instances):
+            assert np.allclose(np.array(old.box) / 2, item.box, atol=1.5)
+    assert not list(one.output.rglob("tmp*"))
+    none_left = with_classes(labelled, ("spot",))
+    assert none_left.classes == ("spot",)
+    assert {record.name for record in none_left.records} == {record.name for record in labelled.good}
+    with pytest.raises(ConfigError, match="Did you mean 'scratch'"):
+        with_classes(labelled, ("scratches",))
 
 
 def test_real_images_are_repeated_to_their_share():
