@@ -43,7 +43,7 @@ def boards(folder: Path, learnt: int = 60, known: int = 400, count: int = 80, st
     yield from rows("real, held out", judges.figures(real, held_out), "", "")
     for method, reaches in (("midg", ("reach >= 85 %", "reach >= 0.80")), ("copypaste", ("", ""))):
         made = augment(AugmentConfig(data=folder / "learnt", output=folder / method, count=count, method=method,
-                                     midg=MidgSettings(steps=steps)))
+                                     midg=MidgSettings(steps=steps, checkpoints=folder / "models")))
         yield from rows(f"{method}, {sum(len(record.instances) for record in made.dataset.records)} defects",
                         judges.figures(made.dataset), *reaches)
 
