@@ -124,8 +124,8 @@ class DataConfig(Section):
     extra_share: float = Field(0.5, ge=0, le=1, description="of the crops, from those sets")
     duplicates: Literal["error", "keep"] = Field(
         "error", description="the same or nearly the same picture in two splits that the set itself gives")
-    evaluate_on: Literal["train", "val", "test"] = Field(
-        "val", description="what evaluations look at; train: for false_alarms.csv, see hard")
+    evaluate_on: Literal["train", "val", "test", "all"] = Field(
+        "val", description="what evaluations look at; train: for false_alarms.csv, see hard; all: of another set")
     crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale")
     defect_share: float = Field(0.5, ge=0, le=1, description="crops centred on a defect, classes in turn")
     clean_share: float = Field(0.3, ge=0, le=1, description="crops without any defect")

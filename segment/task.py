@@ -1,4 +1,5 @@
 """The segmenter as a task of the training loop."""
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import Tensor, nn, optim
 from core import checkpoint
 from core.data import splits
 from core.data.images import write_bytes
+from core.data.records import Dataset, Record
 from core.ema import Average
 from core.errors import ConfigError, DataError
 from core.files import writing
@@ -16,7 +18,7 @@ from core.schedules import constant, cosine, polynomial, warmup
 from core.task import Phase
 
 from . import models
-from .apply import CLASSES, apply
+from .apply import CLASSES, apply, read_classes
 from .data import open_data
 from .evaluate import evaluate
 from .export import export
@@ -24,7 +26,7 @@ from .history import write_history
 from .legacy import config_values
 from .losses import losses
 from .mixing import training_crops
-from .settings import LossConfig, OptimConfig, SegmentConfig
+from .settings import DataConfig, LossConfig, OptimConfig, SegmentConfig
 
 SPLITS = "splits.json"
 
@@ -39,10 +41,12 @@ class SegmentTask:
         data = config.data
         if kept is not None and kept.is_file() and data.splits is None:
             data = data.model_copy(update={"splits": kept})
+        if not keep and run is not None and (run / CLASSES).is_file() and data.classes is None and not data.merge:
+            data = data.model_copy(update={"classes": read_classes(run)})       # another set may not have them all
         dataset, found = open_data(data)
         self.classes = dataset.classes
         self.train_data = training_crops(dataset, config)
-        self.held_out = dataset.of_split(config.data.evaluate_on)
+        self.held_out = held_out(dataset, config.data, splits.load(kept) if kept and kept.is_file() else found)
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more objects")
@@ -93,6 +97,22 @@ class SegmentTask:
 
     def summarise(self, run: Path) -> None:
         write_history(run, len(self.train_data) / self.config.loop.batch_size)
+
+
+def held_out(dataset: Dataset, config: DataConfig, known: splits.Splits) -> tuple[Record, ...]:
+    """What evaluations look at. DataError: with "all", a picture that is learned from, by the hash of its file."""
+    if config.evaluate_on != "all":
+        return dataset.of_split(config.evaluate_on)
+    records = tuple(record for record in dataset.records if record.verified)
+    learned = [record for record in records if known.groups.get(known.hashes.get(sha256(record.image))) == "train"]
+    if learned:
+        raise DataError(f"{config.root}: pictures that the network learns from, got {len(learned)} such as "
+                        f"{learned[0].image}. Give another set, or data.evaluate_on=test")
+    return records
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def check_loss(loss: LossConfig, classes: tuple[str, ...]) -> None:

@@ -139,6 +139,30 @@ def test_the_splits_of_a_run_are_kept_when_images_come_in(tmp_path):
     assert held <= {record.name for record in second.held_out}
 
 
+def test_another_set_is_evaluated_as_a_whole_but_never_what_was_learned_from(experiment_folder, root, tmp_path):
+    run = experiment_folder / "segment"
+    other = make_set(tmp_path / "other", 7, size=(80, 64), good=2)
+    for number in (0, 2, 4):                    # none of the class disc is left
+        for folder in ("images", "masks"):
+            (other / folder / f"{number:02d}.png").unlink()
+    (other / "classes.json").unlink()
+
+    def held_out(data, *options):
+        config = load(SegmentConfig, run / "config.yaml", [f"data.root={data}", *options])
+        return SegmentTask(config, CPU, run, keep=False)
+    task = held_out(other, "data.evaluate_on=all", "data.format=masks")
+    assert [record.name for record in task.held_out] == ["01", "03", "05", "06"]
+    assert task.classes == CLASSES
+    assert len(held_out(root, "data.evaluate_on=val").held_out) == 4
+    with pytest.raises(DataError, match=r"pictures that the network learns from, got 16 such as .*png. Give another"):
+        held_out(root, "data.evaluate_on=all")
+    learned = held_out(root, "data.evaluate_on=train").held_out[0]
+    (other / "images" / "05.png").write_bytes(learned.image.read_bytes())
+    write_image(other / "masks" / "05.png", np.zeros(learned.size[::-1], np.uint8))
+    with pytest.raises(DataError, match="pictures that the network learns from, got 1 such as .*05.png"):
+        held_out(other, "data.evaluate_on=all", "data.format=masks")
+
+
 def test_panels_show_the_image_at_once_where_it_is_asked_for(root, tmp_path):
     sizes = []
     for whole in ("false", "true"):
