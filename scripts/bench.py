@@ -175,6 +175,19 @@ def segment(given: argparse.Namespace) -> None:
             say(*row)
 
 
+def segment_figures(given: argparse.Namespace) -> None:
+    """What trainings of the segmenter reach on unseen images of the sets beside the checkout; about two hours."""
+    shared = Path(__file__).resolve().parents[2] / "shared" / "data"
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for part, name in (("tiles", "magnetic_tile"), ("surfaces", ""), ("profiles", "aluminum_large")):
+            if name and not (shared / name).is_dir():
+                say(f"segment, {name}", "left out", f"{shared / name} is not there")
+                continue
+            for row in resolve(f"segment.figures:{part}")(folder, *([shared / name] if name else [])):
+                say(*row)
+
+
 def crg(given: argparse.Namespace) -> None:
     """Time of CRG's samplers, against the published algorithm written down straight."""
     for row in resolve("crg.bench:rows")():
@@ -215,7 +228,7 @@ def midg_classes(given: argparse.Namespace) -> None:
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
     "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures, "midg-classes": midg_classes,
-    "segment": segment, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly}
+    "segment": segment, "segment-figures": segment_figures, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly}
 
 
 def counted(reasons: dict[str, int]) -> str:

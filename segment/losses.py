@@ -10,14 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = 255
+MOST_WEIGHT = 10.0
 SMOOTH = 1.0        # added to both parts of a Dice ratio: an absent class that is not predicted costs nothing
 
 
-def losses(name: str, logits: Tensor, target: Tensor, *, class_weights: Sequence[float] | None = None,
+def losses(name: str, logits: Tensor, target: Tensor, *, class_weights: Sequence[float] | str | None = None,
            focal_gamma: float = 2.0, label_smoothing: float = 0.0, dice_weight: float = 1.0,
            dice_background: bool = False) -> dict[str, Tensor]:
     """The parts of the loss `name`, such as "ce+dice", by their names; their sum is to be minimised."""
-    weights = None if class_weights is None else logits.new_tensor(class_weights)
+    if class_weights == "balanced":
+        weights = balanced(target, max(2, logits.shape[1]))
+    else:
+        weights = None if class_weights is None else logits.new_tensor(class_weights)
     parts = {}
     for part in name.split("+"):
         if part == "dice":
@@ -31,6 +35,13 @@ def losses(name: str, logits: Tensor, target: Tensor, *, class_weights: Sequence
         else:
             raise ValueError(f"no such loss, got '{part}'. Sums of ce, bce, focal, dice")
     return parts
+
+
+def balanced(target: Tensor, classes: int) -> Tensor:
+    """Weights float32 [classes] by how rare each is in the batch: 1 for the most frequent, a root, so that a class of
+    few px is heard and one of many is not drowned; MOST_WEIGHT at most."""
+    counts = torch.bincount(target[target != IGNORE], minlength=classes).float()
+    return (counts.max() / counts.clamp(min=1)).sqrt().clamp(min=1, max=MOST_WEIGHT)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:

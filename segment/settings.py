@@ -66,8 +66,8 @@ class LossConfig(Section):
     """Pixel loss, overlap loss, or their sum."""
     name: Literal["ce", "bce", "focal", "dice", "ce+dice", "bce+dice", "focal+dice"] = Field(
         "ce+dice", description="with bce: one class, one output")
-    class_weights: tuple[float, ...] | None = Field(
-        None, description="of the pixel loss, background first; bce: [background, defect]")
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = Field(
+        None, description="of the pixel loss, background first; bce: [background, defect]; balanced: rare ones more")
     focal_gamma: float = Field(2.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of ce and bce")
     dice_weight: float = Field(1.0, gt=0, description="of the overlap loss in a sum")

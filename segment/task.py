@@ -120,7 +120,7 @@ def check_loss(loss: LossConfig, classes: tuple[str, ...]) -> None:
     if loss.name.startswith("bce") and len(classes) > 1:
         raise ConfigError(f"loss.name: '{loss.name}' is for one class, got {len(classes)} ({', '.join(classes)}). "
                           "Take ce+dice, or data.merge=true to make them one")
-    if loss.class_weights is not None and len(loss.class_weights) != len(classes) + 1:
+    if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != len(classes) + 1:
         raise ConfigError(f"loss.class_weights: one for the background and one a class, got {len(loss.class_weights)} "
                           f"for {len(classes) + 1}")
 

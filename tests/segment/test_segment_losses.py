@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from segment.losses import IGNORE, dice_loss, losses, one_hot, probabilities
+from segment.losses import IGNORE, balanced, dice_loss, losses, one_hot, probabilities
 
 NAMES = ("ce", "bce", "focal", "dice", "ce+dice", "bce+dice", "focal+dice")
 
@@ -23,6 +23,17 @@ def target():
 
 def total(name, logits, target, **options):
     return sum(losses(name, logits, target, **options).values())
+
+
+def test_balanced_weights_grow_with_the_root_of_rarity():
+    target = torch.zeros(1, 10, 100, dtype=torch.int64)
+    target[0, 0], target[0, 1, :1], target[0, 2] = 1, 2, IGNORE
+    weights = balanced(target, 4)
+    assert weights.tolist() == pytest.approx([1, (799 / 100) ** 0.5, 10, 10])
+    logits = torch.randn(1, 4, 10, 100)
+    by_hand = total("ce", logits, target, class_weights=weights.tolist())
+    assert total("ce", logits, target, class_weights="balanced") == by_hand
+    assert total("bce", logits[:, :1], target, class_weights="balanced").isfinite()
 
 
 def test_cross_entropy_is_the_weighted_mean_over_pixels_that_count(logits, target):

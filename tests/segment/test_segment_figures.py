@@ -1,0 +1,56 @@
+"""What the trained figures are made of: folds that keep an object together, time by the record, halves of images."""
+import json
+
+import numpy as np
+import pytest
+
+from core.data import formats, splits
+from core.data.images import encode_png, write_bytes
+from segment import figures
+from segment.settings import SegmentConfig
+
+CONFIG = SegmentConfig.model_validate({"data": {"root": "set"}, "loop": {"steps": 10, "batch_size": 1}})
+
+
+def test_images_of_one_object_are_left_out_together(tmp_path):
+    names = ["103", "247", "249", "26"]
+    assert figures.groups(names) == [("247", "249"), ("103",), ("26",)]
+    assert figures.groups(["247", "26"]) == [("247",), ("26",)]
+    read = splits.load(figures.fold_file(tmp_path, names, ("247", "249")))
+    assert read.groups == {"103": "train", "247": "test", "249": "test", "26": "train"}
+
+
+def test_keys_and_sections_are_changed_and_checked():
+    rival = figures.changed(CONFIG, figures.FLEXUNET)
+    assert (rival.network.name, rival.optim.optimizer, rival.data.crop_px) == ("flexunet", "adam", 256)
+    assert (rival.data.root, rival.loop.steps) == (CONFIG.data.root, 10)
+    seeded = figures.of_seed(CONFIG, 2)
+    assert (seeded.loop.seed, seeded.data.split_seed) == (2, 2)
+    with pytest.raises(ValueError, match="steps"):
+        figures.changed(CONFIG, {"loop.steps": 0})
+
+
+def test_time_is_that_of_the_steps(tmp_path, monkeypatch):
+    lines = [{"step": 0, "kind": "evaluate", "miou": 1}, *({"step": step, "kind": "train", "timing":
+             {"seconds_per_step": seconds}} for step, seconds in ((6, 9.0), (12, 2.0), (16, 1.0)))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert figures.seconds(tmp_path) == 6 * 9 + 6 * 2 + 4
+    assert figures.seconds(tmp_path, skip=2) == 4
+    monkeypatch.setattr(figures, "trained", lambda config, run, device: None)
+    monkeypatch.setattr(figures, "seconds", lambda run, skip: 12.0)
+    config = figures.in_the_same_time(CONFIG, tmp_path / "rival", 100)
+    assert config.loop.steps == 100 // (12.0 / (figures.TRIAL_STEPS - figures.TRIAL_STEPS // 2))
+    assert figures.in_the_same_time(CONFIG, tmp_path / "rival", 900) == config      # as it was begun
+
+
+def test_halves_hold_the_whole(tmp_path):
+    pixels = np.arange(4 * 10 * 3, dtype=np.uint8).reshape(4, 10, 3)
+    mask = np.zeros((4, 10, 3), np.uint8)
+    mask[1:3, 4:8] = figures.PROFILES["4"]
+    for folder, values in (("images", pixels), ("masks", mask)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        write_bytes(tmp_path / "set" / folder / "7.png", encode_png(values))
+    assert figures.halves(tmp_path / "halves", tmp_path / "set") == ("left", "right")
+    read = formats.read(tmp_path / "halves", "masks")
+    assert [(record.name, record.size) for record in read.records] == [("7-left", (5, 4)), ("7-right", (5, 4))]
+    assert [[item.label for item in record.instances] for record in read.records] == [["4"], ["4"]]
