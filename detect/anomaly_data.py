@@ -135,11 +135,12 @@ class Crops(Dataset):
                 torch.from_numpy(mask[None].astype(np.float32)))
 
     def _crop(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """A crop anywhere on an image, float32 [S, S, 3]; one smaller than the crop is mirrored."""
+        """A crop of an image, float32 [S, S, 3], often at its border, where parts end; a smaller image is mirrored."""
         image, side = self._image(index), self.train.crop_px
         spans = []
         for length in image.shape[:2]:
-            first = int(random.integers(max(length - side, 0) + 1))
+            room = max(length - side, 0)
+            first = min(max(int(random.integers(-side // 4, room + side // 4 + 1)), 0), room)
             spans.append(np.arange(first, first + side) if length >= side else mirror(length, side).numpy())
         return image[spans[0]][:, spans[1]]
 

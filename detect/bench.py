@@ -25,11 +25,22 @@ def coreset() -> list[tuple[str, str, str]]:
         end = time.process_time()
     finally:
         torch.set_num_threads(before)
-    same = int((ours == usual).sum())
+    same, wrong = int((ours == usual).sum()), mistaken(rows.double(), ours, usual)
     what = f"coreset, {ROWS // SHARE} of {ROWS} x {DIMENSIONS}"
     return [(f"{what}, by a tensor of differences", f"{end - middle:.2f} s", "processor time, one thread"),
             (f"{what}, ours", f"{middle - began:.2f} s",
-             f"{(end - middle) / (middle - began):.1f} times faster, reach >= 5; {same} of {len(ours)} indices equal")]
+             f"{(end - middle) / (middle - began):.1f} times faster, reach >= 5; {same} of {len(ours)} indices equal, "
+             f"{wrong} of the others nearer in float64 than the usual choice")]
+
+
+def mistaken(rows: Tensor, ours: Tensor, usual: Tensor) -> int:
+    """Where the choices differ by rounding: how often ours is not the farthest, by exact distances."""
+    count = 0
+    for place in (ours != usual).nonzero()[:, 0].tolist():
+        before = rows[ours[:place]]
+        mine, other = ((before - rows[chosen[place]]).norm(dim=1).min() for chosen in (ours, usual))
+        count += bool(mine < other and usual[place] not in ours[:place])
+    return count
 
 
 def memory() -> list[tuple[str, str, str]]:

@@ -6,24 +6,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 STRIDE = 2              # of its answer
+COARSE_PX = 4           # grid on which the surroundings' level and contrast are taken
+REACH = 7               # of that grid: 28 px
+LEAST_CONTRAST = 0.1    # of the surroundings, in deviations of the image
 
 
 class DefectNetwork(nn.Module):
     """float [N, 3, H, W] of mean 0 and deviation 1 -> logits [N, 1, ceil(H / 2), ceil(W / 2)].
 
+    Beside the image it sees each pixel against its surroundings, so that a mark in the shade looks as one in the light.
     Parts for features: down.0, down.1, ... at strides 2, 4, ..., and on the way up again up.0, up.1, ..., the last at
     stride 2.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 96)):
         super().__init__()
-        self.down = nn.ModuleList(_block(before, after, 2) for before, after in zip((3, *widths), widths))
+        self.down = nn.ModuleList(_block(before, after, 2) for before, after in zip((4, *widths), widths))
         self.up = nn.ModuleList(_block(before + after, after, 1) for before, after in
                                 zip(widths[:0:-1], widths[-2::-1]))
         self.head = nn.Conv2d(widths[0], 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        x, beside = images, []
+        x, beside = torch.cat([images, local_contrast(images)], 1), []
         for block in self.down:
             x = block(x)
             beside.append(x)
@@ -31,6 +35,15 @@ class DefectNetwork(nn.Module):
             x = functional.interpolate(x, finer.shape[2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([finer, x], 1))
         return self.head(x)
+
+
+def local_contrast(images: Tensor) -> Tensor:
+    """Grey levels less their surroundings' mean, in deviations of these: [N, 1, H, W]."""
+    grey = images.mean(1, keepdim=True)
+    coarse = functional.avg_pool2d(torch.cat([grey, grey.square()], 1), COARSE_PX, ceil_mode=True)
+    coarse = functional.avg_pool2d(coarse, REACH, 1, REACH // 2, count_include_pad=False)
+    mean, square = functional.interpolate(coarse, grey.shape[2:], mode="bilinear", align_corners=False).chunk(2, 1)
+    return (grey - mean) / (square - mean.square()).clamp(min=LEAST_CONTRAST ** 2).sqrt()
 
 
 def _block(before: int, after: int, stride: int) -> nn.Sequential:

@@ -68,9 +68,11 @@ def band(size: tuple[int, int], random: Draw) -> np.ndarray:
     angle = random.choice([0, np.pi / 2, random.uniform(0, np.pi)]) + random.normal(0, 0.06)
     across = (x - random.uniform(0.1, 0.9) * size[1]) * np.cos(angle) + (y - random.uniform(0.1, 0.9) * size[0]) * \
         np.sin(angle)
-    wavy = across * random.choice([-1, 1]) + random.uniform(0, 4) * noise(random, size[::-1], random.uniform(3, 15))
+    wavy = across + random.uniform(0, 4) * noise(random, size[::-1], random.uniform(3, 15))
     if random.random() < 0.3:
         wavy = random.uniform(4, 25) - np.abs(wavy)
+    if np.count_nonzero(wavy > 0) > wavy.size / 2:          # the lesser side, or nothing told which one is the defect
+        wavy = -wavy
     return _soft(wavy, random.uniform(0.5, 3))
 
 
