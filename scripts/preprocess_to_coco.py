@@ -29,6 +29,8 @@ def parser() -> Parser:
     made.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="configs/products.yaml without")
     made.add_argument("--set", action="append", default=[], metavar="A.B=VALUE", help="a config key; repeatable")
     made.add_argument("--lenient", action="store_true", help="leave out and list what is wrong; an error without")
+    made.add_argument("--allow-image-data", action="store_true",
+                      help="write images that are missing from the copies in their label files")
     made.add_argument("--resplit", action="store_true", help="forget the earlier splits")
     made.add_argument("--dry-run", action="store_true", help="show parts and splits, write nothing")
     return made
@@ -41,6 +43,8 @@ def main() -> None:
     for name in names:
         config.chosen(name)
     for name in names:
+        for note in resolve("detect.image_data:restore")(config, name) if given.allow_image_data else ():
+            print(f"note: {note}")
         prepared = resolve("detect.prepare:prepare")(config, name, lenient=given.lenient, resplit=given.resplit)
         for note in prepared.notes:
             print(f"note: {note}")

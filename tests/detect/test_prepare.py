@@ -1,15 +1,19 @@
 """Products from labelme to COCO: parts stay whole, splits stay, every fault is named or left out."""
+import base64
 import json
 import runpy
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.data import formats
-from core.data.images import write_image
+from core.data.images import encode_png, read_image, write_image
 from core.data.shapes import instance_mask
 from core.errors import ConfigError, DataError, OutputError
+from core.visualise import encode_jpeg
+from detect.image_data import restore
 from detect.prepare import EXCLUDED, SPLITS, SUMMARY, histogram, prepare, write
 from detect.products import ProductsConfig
 from tests.detect.made import SIZE, document, make_product, patch
@@ -205,3 +209,27 @@ def test_the_command(config, tmp_path, monkeypatch, capsys):
     code, text = start(*places)
     assert code == 2
     assert "no such folder of the product. There are good, notok" in text, "model1 has no folders here"
+
+
+def test_images_are_written_from_label_files_where_that_is_asked_for(tmp_path):
+    data = make_product(tmp_path / "data", parts=3)
+    chosen = sorted((data / "images/notok").glob("*.png"))[:3]
+    pixels = read_image(chosen[0])
+    for path, encode in zip(chosen, (encode_png, lambda pixels: encode_jpeg(pixels, 95), lambda pixels: b"no image")):
+        label = data / "labels/notok" / f"{path.stem}.json"
+        document = json.loads(label.read_text())
+        document["imageData"] = base64.b64encode(encode(read_image(path))).decode()
+        label.write_text(json.dumps(document))
+        path.unlink()
+    config = ProductsConfig(data=data, output=tmp_path / "out", products={"m": {"good": ["good"], "defect": ["notok"]}})
+    with pytest.raises(DataError, match="3 labelme JSON without an image"):
+        prepare(config, "m")
+    with pytest.raises(DataError, match="its own copy of the image cannot be read"):
+        restore(config, "m")
+    (data / "labels/notok" / f"{chosen[2].stem}.json").unlink()
+    chosen[1].unlink()
+    notes = restore(config, "m")
+    assert (len(notes), "a JPEG, which has lost some" in notes[0]) == (1, True)
+    assert np.array_equal(read_image(chosen[0]), pixels)
+    assert restore(config, "m") == []
+    assert len(prepare(config, "m").dataset.defective) == 5
