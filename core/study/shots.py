@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..data.records import Record
+from ..data.splits import group_of
 from ..seeding import rng
 
 LOOKED_AT = 8           # images with the class in want; the one with the least beyond what is asked for is taken
@@ -12,7 +13,8 @@ def draw_shots(records: Sequence[Record], classes: Sequence[str], shots: int | N
     """Whole images until every class has `shots` defects, or all that there are; None takes every defective image.
 
     An image brings all of its defects, so that no label is missing: classes that come in company may exceed the
-    number. The rarest class is filled first.
+    number. The rarest class is filled first. Groups that have no image among the shots yet come first: six exposures
+    of one tile are one defect.
     """
     bad = [record for record in records if any(not item.ignore for item in record.instances)]
     if shots is None:
@@ -23,7 +25,10 @@ def draw_shots(records: Sequence[Record], classes: Sequence[str], shots: int | N
     taken: list[Record] = []
     for label in sorted(classes, key=lambda name: (total[name], name)):
         while have[label] < min(shots, total[label]):
-            fitting = [record for record in order if count(record)[label] and record not in taken][:LOOKED_AT]
+            seen = Counter(group_of(record) for record in taken)
+            fitting = [record for record in order if count(record)[label] and record not in taken]
+            least = min(seen[group_of(record)] for record in fitting)
+            fitting = [record for record in fitting if seen[group_of(record)] == least][:LOOKED_AT]
             best = min(fitting, key=lambda record: excess(have + count(record), shots) - excess(have, shots))
             taken.append(best)
             have += count(best)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,8 @@ def test_shots_are_of_the_training_split_as_many_as_asked_and_others_with_anothe
         assert total == {"spot": 3, "scratch": 3}
     assert draw_shots(records, sets.CLASSES, 3, 0) == draw_shots(records, sets.CLASSES, 3, 0)
     assert draw_shots(records, sets.CLASSES, 3, 0) != draw_shots(records, sets.CLASSES, 3, 1)
+    thrice = [replace(record, name=f"{record.name} {turn}", group=record.name) for record in records for turn in "abc"]
+    assert len({record.group for record in draw_shots(thrice, sets.CLASSES, 8, 0)}) == 8
     assert len(draw_shots(records, sets.CLASSES, None, 0)) == len(draw_shots(records, sets.CLASSES, 99, 0)) == 10
 
 
