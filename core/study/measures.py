@@ -22,18 +22,26 @@ class Measured(Protocol):
 
 
 class Segments:
-    """Confusion matrices int [N, K, K] of a segmenter, with its objects int [N, 4]: true, hit, found, spurious."""
+    """Confusion matrices int [N, K, K] of a segmenter, with its objects int [N, 4]: true, hit, found, spurious.
+
+    Defect IoU is of all pixels together, so that few large defects decide it; image IoU is the mean over the defective
+    images of each one's own.
+    """
 
     def __init__(self, matrices: np.ndarray, objects: np.ndarray, classes: Sequence[str]):
         self.matrices, self.objects, self.classes = matrices.astype(np.int64), objects.astype(np.int64), classes
         self.good = self.matrices[:, 1:].sum((1, 2)) == 0
         self.alarmed = self.good & (self.matrices[:, 0, 1:].sum(1) > 0)
+        found = self.matrices[:, 1:, 1:].sum((1, 2))
+        self.each = segmentation.ratio(found, self.matrices.sum((1, 2)) - self.matrices[:, 0, 0])   # IoU of each image
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
         matrix = np.tensordot(weights, self.matrices, 1)
         true, hit, _, spurious = weights @ self.objects
         whole = segmentation.overall(matrix)
-        return {"defect IoU": whole["defect_iou"], "mIoU": whole["miou"], "mIoU of classes": whole["miou_defects"],
+        bad = weights * ~self.good
+        return {"defect IoU": whole["defect_iou"],
+                "image IoU": _share(bad @ np.nan_to_num(self.each), bad.sum()), "mIoU": whole["miou"], "mIoU of classes": whole["miou_defects"],
                 **{f"IoU of {name}": value for name, value in zip(self.classes, segmentation.by_class(matrix).iou[1:])},
                 "pixel precision": whole["defect_precision"], "pixel recall": whole["defect_recall"],
                 "defects found": _share(hit, true), "false alarms an image": _share(spurious, weights.sum()),

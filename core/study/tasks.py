@@ -37,7 +37,7 @@ class Task:
 TASKS = {
     "segment": Task("segment", "configs/study-segment.yaml",
                     ("watch=null", "panels=0", "data.evaluate_on=val", "data.duplicates=keep", "augment.paste=0"), (),
-                    ("defect IoU", "mIoU", "mIoU of classes", "defects found", "false alarms an image")),
+                    ("defect IoU", "image IoU", "mIoU of classes", "defects found", "false alarms an image")),
     "detect": Task("detect", "configs/study-detect.yaml",
                    ("watch=null", "panels=0", "data.evaluate_on=val", "augment.copy_paste=0"),
                    ("threshold.rule=fixed", f"threshold.value={LEAST_SCORE}", f"frame.least_score={LEAST_SCORE}"),

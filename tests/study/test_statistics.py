@@ -97,6 +97,7 @@ def test_segments_by_hand():
     objects = np.array([[2, 1, 2, 1], [0, 0, 0, 0], [0, 0, 1, 1]])
     values = Segments(matrices, objects, ["spot"]).values(np.array([1, 1, 1]))
     assert values["defect IoU"] == values["IoU of spot"] == pytest.approx(4 / (4 + 4 + 3))
+    assert values["image IoU"] == pytest.approx(4 / 10)                # of the one image with defects
     assert values["defects found"] == 0.5
     assert values["false alarms an image"] == pytest.approx(2 / 3)
     assert values["good images alarmed"] == 0.5
