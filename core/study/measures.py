@@ -41,7 +41,8 @@ class Segments:
         whole = segmentation.overall(matrix)
         bad = weights * ~self.good
         return {"defect IoU": whole["defect_iou"],
-                "image IoU": _share(bad @ np.nan_to_num(self.each), bad.sum()), "mIoU": whole["miou"], "mIoU of classes": whole["miou_defects"],
+                "image IoU": _share(bad @ np.nan_to_num(self.each), bad.sum()),
+                "mIoU": whole["miou"], "mIoU of classes": whole["miou_defects"],
                 **{f"IoU of {name}": value for name, value in zip(self.classes, segmentation.by_class(matrix).iou[1:])},
                 "pixel precision": whole["defect_precision"], "pixel recall": whole["defect_recall"],
                 "defects found": _share(hit, true), "false alarms an image": _share(spurious, weights.sum()),
