@@ -94,11 +94,12 @@ def boards(folder: Path, seed: int, count: int) -> Path:
 
 
 def trained(data: Path, folder: Path) -> None:
-    """Models 5 and 6 by their small configs, as train.py does."""
+    """Models 5 and 6 by their small configs, as train.py does; a run that is there goes on by its own."""
     for kind, name in ((ContextTask, "context"), (DefectTask, "defect")):
-        config = configs.load(kind.Config, experiment.ROOT / "configs" / f"crg-{name}-small.yaml",
-                              [f"data.root={data}"])
         run = folder / f"crg-{name}"
+        own, shipped = run / "config.yaml", experiment.ROOT / "configs" / f"crg-{name}-small.yaml"
+        config = (configs.load(kind.Config, own) if own.is_file() else
+                  configs.load(kind.Config, shipped, [f"data.root={data}"]))
         if not (run / f"step-{config.loop.steps:08d}.pt").is_file():
             task = experiment.build(kind, config, CPU, run)
             train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=("bench.py",)), device=CPU)
