@@ -30,7 +30,7 @@ SIDE_PX, WIDTH = 80, 12
 Row = tuple[str, str, str]          # what, the figure, beside what
 
 
-def rows(folder: Path, steps: int = 900, learnt: int = LEARNT, unseen: int = UNSEEN, width: int = WIDTH,
+def rows(folder: Path, steps: int = 600, learnt: int = LEARNT, unseen: int = UNSEEN, width: int = WIDTH,
          ) -> Iterator[Row]:
     """Train in `folder`, which goes on after a kill, and measure: `steps` for all classes together."""
     boards = [made(folder / name, seed, count) for seed, (name, count) in
