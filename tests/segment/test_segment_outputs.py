@@ -38,7 +38,7 @@ def images(tmp_path_factory):
 
 
 def test_colours_and_probabilities_are_written_alike_whole_and_in_bands(run, images, tmp_path):
-    options = [*EVERY, "infer.tile_px=128"]
+    options = [*EVERY, "infer.tile_px=256"]
     whole = apply(run, {"input": images}, tmp_path / "whole", options, CPU)
     bands = apply(run, {"input": images}, tmp_path / "bands", [*options, "infer.bands_above_mpx=1"], CPU)
     assert whole == bands
