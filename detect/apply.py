@@ -13,7 +13,7 @@ import torch
 from core import checkpoint
 from core import config as configs
 from core.data import formats
-from core.data.images import image_places, read_image, write_bytes
+from core.data.images import encode_png, image_places, read_image, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance, crop_to_rle
 from core.errors import CheckpointError, ConfigError, DataError
@@ -120,7 +120,8 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
 
 def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ...], source: Path,
                 output: Path) -> dict[str, float]:
-    """Write into `output` defects/NAME.json, overlays/NAME.jpg, summary.csv, and all as COCO and labelme to correct.
+    """Write into `output` defects/NAME.json, overlays/NAME.jpg, numbers/NAME.png (16 bits: 0, or a defect's id + 1),
+    summary.csv, and all as COCO and labelme to correct.
 
     A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
@@ -163,9 +164,13 @@ def _write(name: str, path: Path, pixels: np.ndarray, said: Inspected, classes: 
                 "warning": said.frame.part.warning, "seconds": said.frame.seconds,
                 **({} if judged is None else {"measured": judged.part.measured, "part": dict(judged.part_features)}),
                 "defects": told}
-    for folder in ("defects", "overlays"):
+    numbers = np.zeros(size[::-1], np.uint16)
+    for number, piece in reversed(list(enumerate(pieces, 1))):          # the surest defect lies on top
+        numbers[piece.y:piece.box[3], piece.x:piece.box[2]][piece.crop] = number
+    for folder in ("defects", "overlays", "numbers"):
         (output / folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_bytes(output / "defects" / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    write_bytes(output / "numbers" / f"{name}.png", encode_png(numbers))
     picture = verdict_picture(shown(pixels, white_point([pixels])), pieces, said.verdict, classes)
     write_bytes(output / "overlays" / f"{name}.jpg", encode_jpeg(picture, 90))
     instances = tuple(crop_instance(piece.crop, piece.x, piece.y, size, piece.label) for piece in pieces)

@@ -23,7 +23,8 @@ EPILOG = """examples:
 
 The detector is the best of OUTPUT/PRODUCT/runs, or OUTPUT/PRODUCT/checkpoints/best_model.pth where that alone was
 copied here. Results go to OUTPUT/PRODUCT/inference_results/TIME: summary.csv, defects/NAME.json,
-overlays/NAME.jpg, and coco and labelme, which can be corrected by hand and learned from again."""
+overlays/NAME.jpg, numbers/NAME.png (each defect's pixels by its id + 1), and coco and labelme, which
+can be corrected by hand and learned from again."""
 WAYS = {"image": "a patch: no background is looked for", "folder": "a folder of patches, and those below it",
         "full_image": "a whole frame: background, tiles, merging; or a folder of frames"}
 

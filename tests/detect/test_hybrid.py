@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.data import formats
-from core.data.images import write_image
+from core.data.images import read_image, write_image
 from core.data.records import Dataset, Record
 from core.data.shapes import mask_instance
 from core.errors import CheckpointError, DataError
@@ -112,6 +112,9 @@ def test_files_are_judged_and_reasons_written(records, tmp_path):
     assert counts == {"images": 2, "verdict/defect": 1, "verdict/review": 1}
     told = json.loads((tmp_path / "out/defects/faint.json").read_text())
     assert (told["rule"], told["screen"]["tiles"]) == ("screen", 3)
+    numbers = read_image(tmp_path / "out/numbers/bright.png")[..., 0]
+    assert sorted(np.unique(numbers)) == [0, 1]
+    assert np.count_nonzero(numbers) == 36
     back: Dataset = formats.read(tmp_path / "out/coco")
     assert sum(len(record.instances) for record in back.records) == 1
 
