@@ -16,7 +16,7 @@ from .legacy_lists import place_of
 from .settings import DefectNetworkConfig, EdgeNetworkConfig, ModelConfig
 
 PUBLISHED_EDGE_NETWORK = {"mask_channel": False, "line_threshold": None}
-PUBLISHED_DEFECT_NETWORK = {"blend": False, "noise_channel": False, "legacy_attention": True}
+PUBLISHED_DEFECT_NETWORK = {"blend": False, "grain": False, "noise_channel": False, "legacy_attention": True}
 ROLE_OF_OPTION = {"input": "image", "mask": "mask", "inpaint": "inpaint", "edge": "edge"}
 SIGMA_BY_CHANCE = 2.0
 

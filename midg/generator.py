@@ -27,6 +27,7 @@ from .habits import Habits
 from .infer import Painter
 from .networks import SIZE_STEP_PX
 from .outlines import deformed
+from .pieces import in_one_piece
 from .rims import trimmed
 from .seats import seated
 from .settings import (
@@ -118,13 +119,19 @@ class MidgGenerator:
         known = None
         if fit is not None and drawing is not None and not self.habits.is_joined(request.label):
             known, alpha = torch.from_numpy(shape), np.where(shape, painted.alpha, alpha)
+        whole = True
+        if fit is not None and known is None and max(shape.shape) > self.painter.data.size_px:
+            known = torch.from_numpy(shape)                 # a large faint one comes in patches
+            alpha, whole = in_one_piece(alpha)
         misfit = None
         if fit is not None:
             made = np.where(alpha[..., None] > 0, paint, window)
-            fits = (coloured and self.habits.sits(window, shape, request.label)
+            fits = (whole and coloured and self.habits.sits(window, shape, request.label)
                     and self.habits.joins(window, made, alpha > 0.5, request.label)
                     and self._is_familiar(window, request.label))
             misfit = fit.strangeness if fits else 1.0
+        if painted.grain is not None and not two_level(window):
+            paint = (paint + painted.grain.numpy().transpose(1, 2, 0)).clip(0, 1)
         if two_level(window):                               # a scan in black and white has no grey but at its rims
             paint, alpha = np.repeat(paint.mean(axis=2, keepdims=True) > 0.5, 3, axis=2), alpha > 0
         return Generated(image=torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1), np.float32)),

@@ -21,7 +21,7 @@ from core.device import choose, one_thread
 from core.errors import ConfigError, DataError, did_you_mean
 from core.seeding import rng
 
-from . import runs
+from . import grain, runs
 from .data import cut
 from .edges import canny, grey_of, merged_edges, with_drawing
 from .lines import drawn_edges
@@ -29,6 +29,9 @@ from .networks import DefectGenerator, EdgeGenerator, defect_input, edge_input
 from .rims import trimmed
 from .settings import DataConfig, DefectConfig, DefectNetworkConfig, EdgeConfig, EdgeNetworkConfig, GivenEdgesConfig
 
+GRAIN = "grain."                # of the names of what a defect model has measured, among its weights
+LEAST_SCALE = 0.5               # of windows that grain is for: what is shrunk more has not shown it in training
+DARKEST = 0.02                  # of what is divided by
 FEATHER_PX = 2.0                # the paint fades in over this width, inside the mask
 
 
@@ -39,10 +42,12 @@ class Painted:
     image   float32 [3, H, W] in 0..1, painted inside the mask alone
     edges   float32 [H, W] in 0..1: the edges that the defect was painted from, the background's outside the mask
     alpha   float32 [H, W] in 0..1: 1 in the mask, fading out towards its rim, 0 outside
+    grain   float32 [3, H, W]: what the image lacks of the real ones' grain, to be added to it; None: nothing
     """
     image: Tensor
     edges: np.ndarray
     alpha: np.ndarray
+    grain: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +99,8 @@ class Painter:
 
     def _network(self, make, part, classes: int) -> nn.Module:
         network = without_norms(make(part[0], classes).eval()).requires_grad_(False)
-        network.load_state_dict({name: torch.from_numpy(values) for name, values in part[1].items()})
+        network.load_state_dict({name: torch.from_numpy(values) for name, values in part[1].items()
+                                 if not name.startswith(GRAIN)})
         return network.to(self.device, memory_format=runs.layout(self.device))
 
     @property
@@ -149,11 +155,23 @@ class Painter:
             else:
                 merged = merged_edges(self._edges(small, outside, area, noise, number), outside, area)
             colour, opacity = self._colours(small, merged, area, noise, number)
+            rough = None if opacity is None or scale < LEAST_SCALE else self._grain(number, opacity, draw, frame)
         painted = self._laid(image, small, colour, opacity, frame, scale)
         alpha = feathered(mask)
         shown = _window(F.interpolate(merged, (frame[2] - frame[0],) * 2) if scale < 1 else merged, frame, mask.shape)
         return Painted(image=torch.where(torch.from_numpy(alpha > 0), painted, image), edges=shown[0, 0].numpy(),
-                       alpha=alpha)
+                       alpha=alpha, grain=None if rough is None else _window(rough, frame, mask.shape))
+
+    def _grain(self, number: Tensor | None, opacity: Tensor, draw: np.random.Generator, frame: compose.Box,
+               ) -> Tensor | None:
+        """At the picture's own resolution, as thin as the paint."""
+        stored = {name: values for name in ("mixing", "kernel")
+                  if (values := self.parts[1][1].get(GRAIN + name)) is not None}
+        if not stored:
+            return None
+        side = frame[2] - frame[0]
+        planes = grain.drawn(stored, 0 if number is None else int(number), side, draw)
+        return torch.from_numpy(planes) * F.interpolate(opacity, (side, side), mode="bilinear", align_corners=False)[0]
 
     def _frame(self, height: int, width: int) -> tuple[compose.Box, float]:
         """The square round a window, perhaps beyond its borders, and the scale at which the networks see it."""
@@ -197,7 +215,10 @@ class Painter:
             return _window(larger, frame, image.shape[1:])[0]
         if opacity is None:
             return (image + enlarged(colour - small)).clamp(0, 1)
-        return torch.lerp(image, enlarged(colour), enlarged(opacity))
+        below, paint, cover = enlarged(small), enlarged(colour), enlarged(opacity)
+        darker = (paint.mean(0) / below.mean(0).clamp(min=DARKEST)).clamp(max=1)
+        detail = (image - below) * (1 - cover * (1 - darker))       # which a shrunk window cannot hold
+        return (torch.lerp(below, paint, cover) + detail).clamp(0, 1)
 
 
 def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | None = None, *, seed: int = 0,
@@ -229,7 +250,8 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
         if painter.blends:                              # as on the road: a soft rim is neither painted nor labelled
             alpha = trimmed(*(plane.permute(1, 2, 0).numpy() for plane in (images.to_tensor(clean), painted.image)),
                             painted.alpha)
-        made = compose.blend(clean, Generated(image=painted.image, alpha=torch.from_numpy(alpha)))
+        image = painted.image if painted.grain is None else (painted.image + painted.grain).clamp(0, 1)
+        made = compose.blend(clean, Generated(image=image, alpha=torch.from_numpy(alpha)))
         compose.cut(result, window)[inside] = made[inside]
         compose.cut(found, window)[...] |= tight_mask(clean, made, alpha)
         compose.cut(shown, window)[inside] = painted.edges[inside]
@@ -237,7 +259,7 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
 
 
 def weights(run: Path, network: EdgeNetworkConfig | DefectNetworkConfig, prefix: str = "") -> tuple:
-    """A run's network form with its newest averaged weights as arrays, spectral norms worked in.
+    """A run's network form with its newest averaged weights as arrays, spectral norms worked in, and its grain.
 
     prefix      "edge_" or "defect_" for one of the two in a run of model 4
     """
@@ -245,7 +267,9 @@ def weights(run: Path, network: EdgeNetworkConfig | DefectNetworkConfig, prefix:
     make = runs.edge_generator if isinstance(network, EdgeNetworkConfig) else runs.defect_generator
     made = make(network, len(classes) if len(classes) > 1 else 0)
     trained = without_norms(runs.load_average(run, f"{prefix}generator", made, torch.device("cpu")))
-    return network, {name: values.contiguous().numpy() for name, values in trained.state_dict().items()}
+    found = {name: values.contiguous().numpy() for name, values in trained.state_dict().items()}
+    rough = grain.kept(run) if isinstance(network, DefectNetworkConfig) and network.grain else {}
+    return network, found | {GRAIN + name: values for name, values in rough.items()}
 
 
 def feathered(mask: np.ndarray, width_px: float = FEATHER_PX) -> np.ndarray:

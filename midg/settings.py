@@ -75,10 +75,12 @@ class EdgeNetworkConfig(Section):
 
 
 class DefectNetworkConfig(Section):
-    """Section `network` of the defect models; blend and noise_channel are false for earlier weights."""
+    """Section `network` of the defect models; blend, grain and noise_channel are false for earlier weights."""
     width: int = Field(64, ge=1, description="channels of the first level; the published networks have 64")
     noise_channel: bool = Field(True, description="a plane of noise is an input: what grain is made of")
     blend: bool = Field(True, description="the paint has an opacity, so that the mask's border does not show")
+    grain: bool = Field(True, description="in use, the paint gets the grain that training defects have beyond it; "
+                        "where blend is on")
     attention_levels: int = Field(2, ge=0, le=4, description="levels with edge attention, from the finest; 0: none")
     edge_threshold: float = Field(0.5, ge=0, lt=1, description="attention is paid where the edge map is above it")
     legacy_attention: bool = Field(False, description="reproduction: every value but an exact 0 is an edge")

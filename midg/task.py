@@ -18,7 +18,7 @@ from core.files import writing
 from core.schedules import constant, cosine
 from core.task import Phase
 
-from . import runs, sheets
+from . import grain, runs, sheets
 from .adopted import EarlierExperiments
 from .apply import AppliedToFiles
 from .data import Scenes, chosen_classes, held_out, keep_split, read_dataset, read_scenes
@@ -180,6 +180,17 @@ class GivenEdgesTask(MidgTask):
         extractor = feature_extractor(loss.features if loss.perceptual or loss.style else "none")
         self.features = None if extractor is None else extractor.to(self.device, memory_format=torch.channels_last)
 
+    def keep_grain(self, generator: nn.Module) -> None:
+        """Leave the grain of the training defects in the run's folder, for use. A test leaves it as it is."""
+        network = self.config.network
+        if self.run is None or not (self.keep and network.blend and network.grain):
+            return
+        count = len(self.train_data)
+        windows = [self.train_data[number * count // grain.WINDOWS if count > grain.WINDOWS else number % count, number]
+                   for number in range(grain.WINDOWS)]
+        batches = sheets.batches(windows, self.device)
+        grain.keep(grain.measured(generator, batches, len(self.classes)), self.run)
+
     def edges_for(self, maps: Maps) -> Tensor:
         """The merged edges that the defect generator sees in training."""
         return maps.edges
@@ -194,6 +205,7 @@ class GivenEdgesTask(MidgTask):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """PSNR, SSIM and L1, whole and in the mask, against the real defect, and a contact sheet."""
+        self.keep_grain(self.average("generator"))
         return self.named(sheets.evaluate_defects(self, self.average("generator"), folder))
 
 
@@ -270,5 +282,6 @@ class JointTask(DefectTask):
 
     def evaluate(self, folder: Path) -> dict[str, float]:
         """Figures of both models."""
+        self.keep_grain(self.average("defect_generator"))
         values = sheets.evaluate_edges(self, self.average("edge_generator"), folder / "edges")
         return self.named(values | sheets.evaluate_defects(self, self.average("defect_generator"), folder))

@@ -27,8 +27,8 @@ from .settings import flat
 FOLDER = "models"                   # of the run's output, where models are trained that are not given
 BEGUN = "learned.json"              # in a run that the main job began: a hash of the defects that it learns from
 # What a run of a model leaves in its folder, beside what its user may have put there.
-FILES = ("config.yaml", "environment.json", "log.txt", "metrics.jsonl", "classes.txt", "splits.json", "best.pt",
-         "step-*.pt", "events.out.tfevents.*", ".*.partial", ".lock", BEGUN)
+FILES = ("config.yaml", "environment.json", "log.txt", "metrics.jsonl", "classes.txt", "splits.json", "grain.npz",
+         "best.pt", "step-*.pt", "events.out.tfevents.*", ".*.partial", ".lock", BEGUN)
 FOLDERS = ("inpainted", "samples")
 # Keys that say how fast and how safely a model is trained; the machine has a say in them.
 UNCOMPARED = ("loop.workers", "loop.precision", "loop.save_every", "loop.evaluate_every", "loop.report_every",
