@@ -50,6 +50,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
     parser.add_argument("--midg-steps", type=int, nargs=2, default=(700, 600), metavar="N",
                         help="of model 1 and of model 3 in `midg-figures` (default: 700 600)")
+    parser.add_argument("--anomaly-steps", type=int, default=2000, metavar="N", help="of each seed in "
+                        "`anomaly-figures` (default: 2000)")
     parser.add_argument("--folder", type=Path, help="keeps what `drawn`, `midg-figures` train: after a kill they go on")
     given = parser.parse_args()
     for name in given.parts or PARTS:
@@ -209,6 +211,14 @@ def anomaly(given: argparse.Namespace) -> None:
             say(*row)
 
 
+def anomaly_figures(given: argparse.Namespace) -> None:
+    """What anomaly detection reaches on the magnetic tiles, random features beside it; half an hour."""
+    with contextlib.ExitStack() as stack:
+        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for row in resolve("detect.figures:rows")(folder, given.anomaly_steps):
+            say(*row)
+
+
 def midg_figures(given: argparse.Namespace) -> None:
     """What short trainings of MIDG's models 1 and 3 reach on pictures that they have not seen; about an hour."""
     with contextlib.ExitStack() as stack:
@@ -228,7 +238,8 @@ def midg_classes(given: argparse.Namespace) -> None:
 PARTS: dict[str, Callable] = {
     "generate": generate, "read": read, "synthetic": made_data, "labels": labels, "gate": gate, "flat": flat,
     "canny": canny, "midg": midg, "drawn": drawn, "midg-figures": midg_figures, "midg-classes": midg_classes,
-    "segment": segment, "segment-figures": segment_figures, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly}
+    "segment": segment, "segment-figures": segment_figures, "crg": crg, "crg-figures": crg_figures, "anomaly": anomaly,
+    "anomaly-figures": anomaly_figures}
 
 
 def counted(reasons: dict[str, int]) -> str:
