@@ -35,7 +35,7 @@ Row = tuple[str, str, str]      # what is measured, the figure, what goes with i
 
 
 def speed(tiles: int = EARLIER_TILES) -> Iterator[Row]:
-    """Processor time of one 2560x2048 image: the default network in exact tiles, and FlexUNet's earlier tiling.
+    """Processor time of one 2560x2048 image: the default network exactly, and FlexUNet's earlier tiling.
 
     tiles   of the earlier 20 that are timed, evenly spread; the time is of all
     """
@@ -43,7 +43,7 @@ def speed(tiles: int = EARLIER_TILES) -> Iterator[Row]:
     image, ours = Made(LARGE), {}
     for precision in ("float32", "bfloat16"):
         ours[precision], peak = in_bands(network_of(CompactConfig()), image, precision)
-        yield row(f"compact, exact tiles, {precision}", CompactConfig(), ours[precision], peak)
+        yield row(f"compact, a flow of rows, {precision}", CompactConfig(), ours[precision], peak)
     flexunet = network_of(FlexUNetConfig(name="flexunet"))
     began, pixels = time.process_time(), image.rows(0, LARGE[1])
     earlier_labels(flexunet, pixels, every=EARLIER_TILES // tiles)

@@ -5,7 +5,7 @@ there are no tiles, no halos and no seams, the cost of a pixel does not depend o
 of some bands. Only the layers of this package's Compact are known.
 """
 import copy
-import itertools
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -27,11 +27,11 @@ def flow(network: Compact, bands: Bands) -> Bands:
     """Logits of an image whose sides are multiples of the stride; `network` is in evaluation mode."""
     levels, skips = through(network.encoder[0], through(network.stem, bands)), []
     for down, block in zip(network.down, network.encoder[1:]):
-        levels, skip = itertools.tee(levels)
+        levels, skip = forked(levels)
         skips.append(skip)
         levels = through(block, through(down, levels))
     for up, block, skip in reversed(list(zip(network.up, network.decoder, skips))):
-        levels = through(block, added(through(up, levels), skip))
+        levels = through(block, added(levelled(through(up, levels)), skip))
     return through(network.head, levels)
 
 
@@ -42,7 +42,7 @@ def through(layer: nn.Module, bands: Bands) -> Bands:
             bands = through(part, bands)
         return bands
     if isinstance(layer, Residual):
-        straight, around = itertools.tee(bands)
+        straight, around = forked(bands)
         return through(nn.ReLU(inplace=True), added(through(layer.second, through(layer.first, around)), straight))
     if isinstance(layer, nn.Conv2d) and layer.padding[0]:
         return padded(layer, bands)
@@ -97,6 +97,33 @@ def in_multiples(bands: Bands, of: int) -> Bands:
         rest = rows[:, :, whole:] if whole < rows.shape[2] else None
         if whole:
             yield rows[:, :, :whole], last
+
+
+def levelled(bands: Bands) -> Bands:
+    """The same rows with the last band cut to the height of those before: it brings all that was held back at once."""
+    most = 0
+    for rows, last in bands:
+        most = most if last and most else max(most, rows.shape[2])
+        pieces = rows.split(most, 2)
+        for number, piece in enumerate(pieces, 1):
+            yield piece, last and number == len(pieces)
+
+
+def forked(bands: Bands) -> tuple[Bands, Bands]:
+    """The same flow twice; holds what one has taken and the other has not (itertools.tee holds up to 57 bands more)."""
+    waiting = deque(), deque()
+
+    def branch(own: deque) -> Bands:
+        while own or take():
+            yield own.popleft()
+
+    def take() -> bool:
+        item = next(bands, None)
+        for line in waiting if item is not None else ():
+            line.append(item)
+        return item is not None
+
+    return branch(waiting[0]), branch(waiting[1])
 
 
 def added(lagging: Bands, ahead: Bands) -> Bands:
