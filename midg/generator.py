@@ -110,7 +110,7 @@ class MidgGenerator:
             drawing = shape if self.habits.is_filling(request.label) else None
         hole = self._hole(shape, request.rng)
         painted = self.painter.paint(request.image, hole, request.label, request.rng, drawing=drawing)
-        paint, coloured = painted.image.numpy().transpose(1, 2, 0), True
+        paint, coloured, in_tone = painted.image.numpy().transpose(1, 2, 0), True, None
         if request.label in self.habits.tones:
             in_tone = toned(window, paint, shape, solid=drawing is not None,
                             joined=self.habits.is_joined(request.label))
@@ -128,9 +128,10 @@ class MidgGenerator:
             made = np.where(alpha[..., None] > 0, paint, window)
             fits = (whole and coloured and self.habits.sits(window, shape, request.label)
                     and self.habits.joins(window, made, alpha > 0.5, request.label)
+                    and self.habits.is_seen(alpha > 0.5, request.label)
                     and self._is_familiar(window, request.label))
             misfit = fit.strangeness if fits else 1.0
-        if painted.grain is not None and not two_level(window):
+        if painted.grain is not None and in_tone is None and not two_level(window):     # a tone has its grain already
             paint = (paint + painted.grain.numpy().transpose(1, 2, 0)).clip(0, 1)
         if two_level(window):                               # a scan in black and white has no grey but at its rims
             paint, alpha = np.repeat(paint.mean(axis=2, keepdims=True) > 0.5, 3, axis=2), alpha > 0

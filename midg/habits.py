@@ -13,6 +13,7 @@ from .rims import touches, usual_touch
 from .seats import Seat, usual_seats
 from .tones import usual_tones
 
+SMALLEST = 0.7                      # of the smallest real defect's area: less is hardly to be seen
 AGREEING = 2                        # reaches at which the rim has to touch as often as usual, of three
 
 
@@ -24,11 +25,12 @@ class Habits:
     seats: dict[str, Seat] = field(default_factory=dict)
     forms: dict[str, Form] = field(default_factory=dict)
     tones: frozenset[str] = frozenset()                         # in the colour of a material near by
+    areas: dict[str, float] = field(default_factory=dict)       # least, px
 
     @classmethod
     def of(cls, crops: Sequence[Crop]) -> "Habits":
         return cls(usual_contacts(crops), usual_touch(crops), usual_seats(crops), usual_forms(crops),
-                   usual_tones(crops))
+                   usual_tones(crops), usual_areas(crops))
 
     def suits(self, window: np.ndarray, shape: np.ndarray, label: str) -> bool:
         """Whether a shape bool [H, W] is as round as its class is, and sits where it does."""
@@ -38,6 +40,10 @@ class Habits:
     def sits(self, window: np.ndarray, shape: np.ndarray, label: str) -> bool:
         seat = self.seats.get(label)
         return seat is None or seat.fits(window, shape)
+
+    def is_seen(self, mask: np.ndarray, label: str) -> bool:
+        """Whether a painted defect is about as large as the smallest real one, at least."""
+        return int(mask.sum()) >= self.areas.get(label, 0.0)
 
     def is_joined(self, label: str) -> bool:
         """Whether the class grows out of, or into, what is there."""
@@ -53,3 +59,11 @@ class Habits:
         return usual is None or not mask.any() or (
             joins(window, made, mask, usual, agreeing=AGREEING)
             and touches(window, made, mask, self.touch.get(label, 0.0)))
+
+
+def usual_areas(crops: Sequence[Crop]) -> dict[str, float]:
+    """By class, the least area that is like a real defect's."""
+    found: dict[str, list[int]] = {}
+    for crop in crops:
+        found.setdefault(crop.label, []).append(int(crop.mask.sum()))
+    return {label: SMALLEST * min(areas) for label, areas in found.items()}

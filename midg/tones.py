@@ -16,7 +16,7 @@ APART_PX, AROUND_PX = 2, 40     # materials are looked for so far from the defec
 NEAREST_PX = 80                 # pixels of the material, the nearest ones, that the colour is taken from
 FEWEST_PX = 12
 LIKE, LIKEST = 0.9, 0.02        # cosine of a material's and the paint's change of colour; how far below the best ones
-FAR = 0.002                     # of it, that a px of distance costs
+FAR, OTHER = 0.002, 0.15        # of it, what a px of distance costs, and being of another colour than the paint
 LEAST_CHANGE, MOST_CHANGE = 0.7, 5.0        # the material's over the paint's: faint paint is short of it
 RIM = 0.06                      # steepness, in parts of the change: more is the rim between two materials
 CLEAR = 0.12                    # least change that is one of material
@@ -70,7 +70,8 @@ def material_of(clean: np.ndarray, painted: np.ndarray, mask: np.ndarray) -> np.
     chosen = flat if flat.sum() >= FEWEST_PX else alike
     if chosen.sum() < FEWEST_PX:
         return None
-    unlike = 1 - cosine + FAR * far
+    apart = np.linalg.norm(ways - change, axis=1) / np.maximum(lengths, length)
+    unlike = 1 - cosine + FAR * far + OTHER * apart
     chosen &= unlike <= np.percentile(unlike[chosen], 20) + LIKEST
     nearest = np.argsort(far[chosen], kind="stable")[:NEAREST_PX]
     return (before + np.median(ways[chosen][nearest], axis=0)).astype(np.float32)
