@@ -28,6 +28,8 @@ def shrunk(command: str) -> list[str]:
         words += TINY
     if "--method midg" in command:
         words += ["--set", "midg.steps=2", "--set", "midg.width=2", "--set", "gate.enabled=false"]
+    if words[1] == "scripts/study.py":
+        words += shlex.split("--seeds 1 --scales 1 --shots 2 --device cpu --set loop.steps=2")
     for number, word in enumerate(words):
         if word == "--count":
             words[number + 1] = str(min(int(words[number + 1]), 6))
@@ -38,7 +40,7 @@ def shrunk(command: str) -> list[str]:
 def place(tmp_path_factory) -> Path:
     """A copy of the checkout's commands, with the made set that the README starts from."""
     folder = tmp_path_factory.mktemp("readme")
-    for name in ("core", "midg", "scripts", "configs", "tests", "train.py", "test.py"):
+    for name in ("core", "midg", "crg", "segment", "detect", "scripts", "configs", "tests", "train.py", "test.py"):
         (folder / name).symlink_to(ROOT / name)
     made = next(command for command in COMMANDS if "make_synthetic.py --kind pcb" in command)
     run([*shrunk(made), "--size", "160x160", "--defects", "2"], folder)
