@@ -95,6 +95,9 @@ def chosen(given) -> StudyConfig:
                   ("set", "augment") if getattr(given, name)]
     overrides.append((f"output={quoted(given.output)}", f"--output {given.output}"))
     kept = Path(given.output) / settings.KEPT
+    for name in (given.methods or settings.NONE).split(","):
+        if name.strip() != settings.NONE:
+            methods.find(name.strip())
     if given.task is not None and given.task not in TASKS:
         raise ConfigError(course.no_such_task(given.task))
     if not kept.is_file() and (given.data is None or given.task is None):
