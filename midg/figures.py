@@ -30,12 +30,12 @@ from core.seeding import rng
 from core.synthetic.write import Recipe, make_set
 from core.task import LoopConfig
 
-from . import runs
+from . import grain, runs
 from .data import boxed, read_scenes
 from .edges import canny, merged_edges
 from .lines import drawn_edges
-from .maps import Maps, edge_map, painted
-from .networks import paste
+from .maps import Maps, edge_map
+from .networks import defect_input, paste
 from .settings import (
     DataConfig,
     DefectConfig,
@@ -163,31 +163,35 @@ def defect_rows(folder: Path, learnt: Path, unseen: Path, config: DefectConfig, 
     edge_config = runs.read_config(folder / "midg-edge", EdgeConfig)
     edges = runs.load_average(folder / "midg-edge", "generator", runs.edge_generator(edge_config.network, 0), CPU)
     paint = runs.load_average(folder / "midg-defect", "generator", runs.defect_generator(config.network, 0), CPU)
-    copies = CopyPaste(DefectBank.build(formats.read(learnt)))
+    copies, stored = CopyPaste(DefectBank.build(formats.read(learnt))), grain.kept(folder / "midg-defect")
 
-    def drawn_by_model(maps: Maps) -> Tensor:
+    def drawn_by_model(maps: Maps, number: int, seed: int) -> tuple[Tensor, Tensor]:
         drawn = drawn_edges(edge_map(edges, maps, None), maps.mask, edge_config.network.line_threshold)
         merged = merged_edges(drawn, maps.background_edges, maps.mask)
-        return paste(painted(paint, maps, merged, None), maps.background, maps.mask)
+        colour, opacity = paint.paint_over(*defect_input(maps.background, merged, maps.mask, maps.noise))
+        smooth = torch.lerp(maps.background, colour, opacity)
+        rough = np.stack([grain.drawn(stored, 0, SIDE_PX, rng(9, number, seed, place)) for place in range(len(smooth))])
+        return tuple(paste(made, maps.background, maps.mask) for made in
+                     ((smooth + opacity * torch.from_numpy(rough)).clamp(0, 1), smooth))
 
-    judged = {name: Judged() for name in ("model 3", "copy-paste", "no defect")}
+    judged = {name: Judged() for name in ("model 3", "model 3 without its grain", "copy-paste", "no defect")}
     again = {name: [Judged() for _ in range(SEEDS - 1)] for name in ("model 3", "copy-paste")}
     real = Judged()
     for number, maps in enumerate(unseen_maps(unseen, "box")):
         true = paste(maps.image, maps.background, maps.mask)
-        made = {"model 3": drawn_by_model(maps), "copy-paste": copied_batch(copies, maps, number, 0),
-                "no defect": maps.background}
-        for name, pictures in made.items():
+        made = (*drawn_by_model(maps, number, 0), copied_batch(copies, maps, number, 0), maps.background)
+        for name, pictures in zip(judged, made):
             judged[name].add(pictures, true, maps.mask)
         real.add(true, true, maps.mask)
         for seed in range(1, SEEDS):
             noise = torch.from_numpy(rng(8, number, seed).random(maps.noise.shape, np.float32))
-            again["model 3"][seed - 1].add(drawn_by_model(maps._replace(noise=noise)), true, maps.mask)
+            again["model 3"][seed - 1].add(drawn_by_model(maps._replace(noise=noise), number, seed)[0], true, maps.mask)
             again["copy-paste"][seed - 1].add(copied_batch(copies, maps, number, seed), true, maps.mask)
-    beside = {"model 3": f"{steps} steps, {minutes}", "copy-paste": "into the same boxes", "no defect": ""}
+    beside = {"model 3": f"{steps} steps, {minutes}", "copy-paste": "into the same boxes"}
     for name, found in judged.items():
         distance = found.distance(real)
-        yield (f"fpc, {name} against the real defect: PSNR in the mask", f"{np.mean(found.psnr):.2f} dB", beside[name])
+        yield (f"fpc, {name} against the real defect: PSNR in the mask", f"{np.mean(found.psnr):.2f} dB",
+               beside.get(name, ""))
         yield (f"fpc, {name}: kernel distance of defect crops [{EXTRACTOR}]",
                f"{1000 * distance.value:.2f} e-3", f"+- {1000 * distance.standard_error:.2f}, {len(found.crops)} crops")
     for name, others in again.items():

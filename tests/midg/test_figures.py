@@ -25,7 +25,8 @@ def rows(tmp_path, monkeypatch):
 def test_rows(rows):
     names = " ".join(rows)
     for wanted in ("model 1 with the published losses and boxes, box", "model 1 corrected, shape", "an ellipse",
-                   "the shape mask shrunk by 5 px", "model 3 against", "copy-paste against", "no defect against",
+                   "the shape mask shrunk by 5 px", "model 3 against", "model 3 without its grain against",
+                   "copy-paste against", "no defect against",
                    "copy-paste: kernel distance", "model 3: distance of 3 seeds in one place"):
         assert wanted in names
     (ellipse, outline) = (map(float, re.fullmatch(r"P ([\d.]+)  R ([\d.]+)", figure).groups())
