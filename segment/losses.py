@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORE = 255
-MOST_WEIGHT = 10.0
+MOST_WEIGHT = 5.0
 SMOOTH = 1.0        # added to both parts of a Dice ratio: an absent class that is not predicted costs nothing
 
 
@@ -38,10 +38,12 @@ def losses(name: str, logits: Tensor, target: Tensor, *, class_weights: Sequence
 
 
 def balanced(target: Tensor, classes: int) -> Tensor:
-    """Weights float32 [classes] by how rare each is in the batch: 1 for the most frequent, a root, so that a class of
-    few px is heard and one of many is not drowned; MOST_WEIGHT at most."""
+    """Weights float32 [classes] by how rare each is in the batch: 1 for the most frequent, MOST_WEIGHT at most.
+
+    The fourth root: a class of few px is heard, and one that is merely smaller than the background not seen everywhere.
+    """
     counts = torch.bincount(target[target != IGNORE], minlength=classes).float()
-    return (counts.max() / counts.clamp(min=1)).sqrt().clamp(min=1, max=MOST_WEIGHT)
+    return (counts.max() / counts.clamp(min=1)).pow(0.25).clamp(min=1, max=MOST_WEIGHT)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
