@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from core.data import splits
 from core.ema import Average
+from core.experiment import tell
 from core.files import writing
 from core.schedules import cosine, warmup
 from core.task import Phase
@@ -41,6 +42,9 @@ class AnomalyTask:
         self.test = dataset.of_split("test")
         check_count(len(self.held_out), config.threshold.false_alarms)
         self.network = DefectNetwork(config.train.widths) if config.learns == "features" else None
+        if config.features.kind in ("random", "filters"):
+            tell([f"features.kind {config.features.kind}: features that have learned nothing find little, and are for "
+                  "comparison alone. Take synthetic-defect, or weights from a file"])
         self.features = build(config.features, device, self.network, config.loop.seed)
         self.model = KINDS[config.model.name](self.features, config.model).to(device)
         self.limits: Limits | None = None

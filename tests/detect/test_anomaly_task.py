@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torchvision.models import resnet
 
 from core import checkpoint, experiment
 from core.config import load
@@ -16,6 +17,7 @@ from detect import screen
 from detect.anomaly_data import good_of, open_data
 from detect.anomaly_settings import AnomalyConfig, AnomalyDataConfig
 from detect.anomaly_task import AnomalyTask
+from detect.feature_sources import IMAGENET, FeaturesConfig, build
 from tests.sets import defective, plate, write_coco
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -157,8 +159,26 @@ def test_no_good_image_is_one_line(tmp_path):
         open_data(AnomalyDataConfig(root=write_coco(tmp_path / "bad", bad=3, good=0)))
 
 
-def test_a_checkpoint_without_its_network_is_named(run, plates, tmp_path):
+def test_weights_of_a_file_serve_and_those_of_another_network_are_named(tmp_path):
+    network = resnet.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "r18.pth")
+    features = build(FeaturesConfig(kind="weights", file=tmp_path / "r18.pth"), CPU, None, 0)
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        mean, deviation = (torch.tensor(values)[:, None, None] for values in IMAGENET)
+        x = (image - mean) / deviation
+        x = network.eval().maxpool(network.relu(network.bn1(network.conv1(x))))
+        second = network.layer2(network.layer1(x))
+    found = features(image)
+    assert found.shape == (1, 384, 8, 12)
+    assert torch.allclose(found[0, :128, 3, 4], second[0, :, 2:5, 3:6].mean((1, 2)), atol=1e-5)
+    with pytest.raises(ConfigError, match=r"of another network than resnet50, got .*: no 'layer1.0.conv3.weight'"):
+        build(FeaturesConfig(kind="weights", file=tmp_path / "r18.pth", backbone="resnet50"), CPU, None, 0)
+
+
+def test_a_checkpoint_without_its_network_is_named(run, plates, tmp_path, capsys):
     trained(plates, tmp_path / "anomaly", "features.kind=random", "loop.evaluate_every=9", steps=1)
+    assert "have learned nothing" in capsys.readouterr().err
     assert "module/features" not in checkpoint.load(tmp_path / "anomaly" / "step-00000001.pt")["parts"]
     with pytest.raises(CheckpointError, match="trained no network of synthetic defects"):
         built(plates, "loop.steps=1", *SMALL, "features.kind=network", f"features.file={tmp_path / 'anomaly'}")
