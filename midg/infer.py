@@ -22,6 +22,7 @@ from core.errors import ConfigError, DataError, did_you_mean
 from core.seeding import rng
 
 from . import grain, runs
+from .boxes import in_box
 from .data import cut
 from .edges import canny, grey_of, merged_edges, with_drawing
 from .lines import drawn_edges
@@ -29,6 +30,7 @@ from .networks import DefectGenerator, EdgeGenerator, defect_input, edge_input
 from .rims import trimmed
 from .settings import DataConfig, DefectConfig, DefectNetworkConfig, EdgeConfig, EdgeNetworkConfig, GivenEdgesConfig
 
+BOX = 1                         # a stream of its own for the shapes in boxes
 GRAIN = "grain."                # of the names of what a defect model has measured, among its weights
 LEAST_SCALE = 0.5               # of windows that grain is for: what is shrunk more has not shown it in training
 DARKEST = 0.02                  # of what is divided by
@@ -243,6 +245,8 @@ def draw(painter: Painter, picture: np.ndarray, mask: np.ndarray, label: str | N
     shown = canny(grey_of(images.to_tensor(below)), painter.data.sigma)[0].numpy().astype(np.float32)
     for number, (part, window) in enumerate(_parts(mask, painter.data)):
         clean, inside = compose.cut(below, window), compose.cut(part, window)
+        if drawing is None and edges is None:
+            inside = in_box(inside, painter.data, rng(seed, number, BOX))
         painted = painter.paint(images.to_tensor(clean), inside, label, rng(seed, number), **{
             name: compose.cut(plane, window) for name, plane in (("drawing", drawing), ("edges", edges))
             if plane is not None})

@@ -9,6 +9,7 @@ from core.data import images
 from core.errors import ConfigError, DataError
 from core.seeding import rng
 from midg import runs
+from midg.boxes import in_box
 from midg.edges import edges_of_drawing
 from midg.infer import draw, feathered, without_norms
 from midg.settings import EdgeNetworkConfig
@@ -60,6 +61,24 @@ def test_every_part_of_a_mask_gets_a_defect_of_its_own(painter):
     first = draw(painter, picture, one, "pit", seed=5).picture
     assert (both[one] == first[one]).all()                  # the second does not change the first
     assert (both[other] != picture[other]).mean() > 0.5
+
+
+def test_a_rectangle_is_no_shape_but_for_networks_that_learnt_from_rectangles():
+    picture, mask = plate(90, 80), np.zeros((80, 90), bool)
+    mask[20:60, 25:75] = True
+    drawn = [draw(untrained(), picture, mask, "pit", seed=seed).picture for seed in (0, 1)]
+    for made in drawn:
+        assert (made[~mask] == picture[~mask]).all()
+        corners = [made[row, column] == picture[row, column] for row in (21, 58) for column in (26, 73)]
+        assert np.all(corners), "rounded"
+        assert (made[30:50, 40:60] != picture[30:50, 40:60]).mean() > 0.3
+    assert ((drawn[0] != picture).any(2) != (drawn[1] != picture).any(2)).sum() > 40, "another seed, another shape"
+    boxed = untrained()
+    boxed.data = boxed.data.model_copy(update={"masks": "box"})
+    assert in_box(mask, boxed.data, rng(0)) is mask
+    small = np.zeros((20, 20), bool)
+    small[3:12, 3:12] = True
+    assert in_box(small, untrained().data, rng(0)) is small
 
 
 def test_equal_seeds_equal_bytes_and_others_differ(painter):
