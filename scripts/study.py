@@ -1,6 +1,5 @@
 """Does generated data help on this set? One table with error bars, on test images that nobody learned from."""
 import json
-import shlex
 import sys
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def main() -> int:
         return 0
     if not given.table:
         course.run_all(config, command)
-    return course.tell(config, shlex.join(command))
+    return course.tell(config)
 
 
 def chosen(given) -> StudyConfig:

@@ -72,3 +72,21 @@ def arms_of(config: StudyConfig) -> list[Arm]:
 def command(arm: Arm, output: Path) -> str:
     """What runs one arm of the study in `output`."""
     return f"python scripts/study.py --output {shlex.quote(str(output))} --arm {arm.name}"
+
+
+def whole_command(config: StudyConfig) -> str:
+    """What makes the study from the data on: every setting that is not the default."""
+    words = ["python", "scripts/study.py"]
+    for name, field in StudyConfig.model_fields.items():
+        value, option = getattr(config, name), f"--{name.replace('_', '-')}"
+        if value == field.default and name not in ("methods", "scales", "seeds"):
+            continue
+        if value is True:
+            words.append(option)
+        elif name in ("set", "augment"):
+            words += [word for one in value for word in (option, one)]
+        elif isinstance(value, tuple):
+            words += [option, ",".join(f"{one:g}" if isinstance(one, float) else str(one) for one in value)]
+        else:
+            words += [option, "all" if value is None else str(value)]
+    return shlex.join(words)

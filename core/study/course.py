@@ -70,7 +70,7 @@ def taken(config: StudyConfig, arm: Arm) -> bool:
     return False
 
 
-def tell(config: StudyConfig, command: str) -> int:
+def tell(config: StudyConfig) -> int:
     """Write study.json and report.html of the arms that are finished, and print the table; exit code 1 without any."""
     facts = ready(config)
     results = {arm: result for arm in arms_of(config) if (result := result_of(config, arm)) is not None}
@@ -82,5 +82,5 @@ def tell(config: StudyConfig, command: str) -> int:
     print(shown(table))
     if missing:
         print(f"{len(missing)} arms are missing: {', '.join(missing[:6])}{' ...' if len(missing) > 6 else ''}")
-    print(f"report: {write_page(config, facts, results, table, command)}")
+    print(f"report: {write_page(config, facts, results, table)}")
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 from .. import config as configs
 from ..plots import curves, intervals
 from ..report import Markup, Page, bullets, code, data_uri, facts, figure, figures, number, table, tag, text
-from .arms import Arm
+from .arms import Arm, whole_command
 from .examples import EACH, changes, compared, pictures
 from .sets import tested
 from .settings import NONE, StudyConfig
@@ -18,11 +18,11 @@ PAGE = "report.html"
 OVER = {"over_none": "over none", "over_copypaste": "over copy-paste of the same scale"}
 
 
-def write_page(config: StudyConfig, facts_: dict, results: Mapping[Arm, dict], made: dict, command: str) -> Path:
+def write_page(config: StudyConfig, facts_: dict, results: Mapping[Arm, dict], made: dict) -> Path:
     """Write report.html into the study's folder from the table and the arms' results."""
     page = Page("Does the generated data help?", over="DefectForge · study",
                 under=f"{config.task}, {Path(config.data).name}, {shots_told(config)}, {_plural(config.seeds, 'seed')}")
-    page.section("Answer", *answer(made, command))
+    page.section("Answer", *answer(made, whole_command(config)))
     page.section("Table", main_table(made), text(HOW_TO_READ.format(drawn=drawn_told(made)), note=True))
     page.section("Gains", *gain_figures(made))
     page.section("By class and size", *other_tables(made))

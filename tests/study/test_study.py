@@ -53,7 +53,7 @@ def study(data, network, tmp_path) -> StudyConfig:
 
 def test_a_study_from_the_data_to_the_report_and_the_same_table_again(study, tmp_path, capsys):
     course.run_all(study, ["test"])
-    assert course.tell(study, "python scripts/study.py") == 0
+    assert course.tell(study) == 0
     told = capsys.readouterr().out
     assert "copypaste-1x" in told
     table = json.loads((study.output / "study.json").read_text())["table"]
@@ -71,7 +71,7 @@ def test_a_study_from_the_data_to_the_report_and_the_same_table_again(study, tmp
     again = study.model_copy(update={"output": tmp_path / "again"})
     settings.keep(again)
     course.run_all(again, ["test"])
-    course.tell(again, "python scripts/study.py")
+    course.tell(again)
     assert json.loads((again.output / "study.json").read_text())["table"] == table
     before = (arm_folder(study.output, arms_of(study)[0]) / "result.json").stat().st_mtime_ns
     course.run_all(study, ["test"])
@@ -103,7 +103,7 @@ def test_a_killed_study_goes_on_to_the_same_table(study, tmp_path, one_thread):
     assert result_of(study, arms_of(study)[0]) is None
     for config in (whole, study):
         course.run_all(config, ["test"])
-        course.tell(config, "test")
+        course.tell(config)
     first, second = (json.loads((config.output / "study.json").read_text())["table"] for config in (whole, study))
     assert first == second
     log = (arm_folder(study.output, arms_of(study)[0]) / "segment" / "log.txt").read_text()
@@ -177,6 +177,16 @@ def test_arms_of_ablations_and_of_generated_data_alone(study):
     assert Arm(Row("midg", 1, "no-attention"), 0).models == "midg-no-attention-s0"
     assert "copypaste-1x-no-attention-s0" not in names
     assert arms.command(Arm(Row("none", 0), 1), Path("a b")) == "python scripts/study.py --output 'a b' --arm none-s1"
+
+
+def test_the_whole_command_describes_the_study(study):
+    config = study.model_copy(update={"shots": None, "merge": True, "set": ("loop.steps=3",), "scales": (1.0, 2.5)})
+    words = shlex.split(arms.whole_command(config))
+    assert words[:4] == ["python", "scripts/study.py", "--data", str(study.data)]
+    for part in (["--shots", "all"], ["--merge"], ["--set", "loop.steps=3"], ["--scales", "1,2.5"], ["--seeds", "1"]):
+        at = words.index(part[0])
+        assert words[at:at + len(part)] == part
+    assert "--resplit" not in words
 
 
 def test_an_ablation_reaches_the_generation(study, tmp_path):
