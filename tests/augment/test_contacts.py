@@ -65,6 +65,13 @@ def test_what_only_comes_near_a_trace_does_not_join_it():
     assert joins(*near, Joint(1, 1))            # the number alone does not tell
 
 
+def test_a_spur_that_nearly_bridges_agrees_at_one_reach_alone():
+    spur, bridge = changed((30, 22, 40, 30), BRIGHT), changed((30, 22, 40, 37), BRIGHT)      # 1 px is left of 16
+    assert all(joins(*spur, Joint(1, 1), agreeing=number) for number in (1, 2, 3))
+    assert joins(*bridge, Joint(1, 1))
+    assert not joins(*bridge, Joint(1, 1), agreeing=2)
+
+
 @pytest.mark.parametrize(("counts", "rule"), [
     ({2: 5}, (2, 2)), ({2: 4}, None), ({2: 4, 3: 1}, (2, 3)), ({2: 17, 0: 3}, (2, 2)), ({2: 16, 0: 4}, None),
     ({3: 9}, None), ({0: 12, 1: 6, 2: 2}, None), ({1: 3, 3: 3}, None)])
