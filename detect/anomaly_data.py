@@ -22,6 +22,7 @@ from .foreground import foreground
 from .pasted import pasted
 
 LEAST_DEVIATION = 1e-3      # of an image in 0..1: what is flatter is not scaled up
+SAMPLED_PX = 100_000        # of an image, from which its middle and spread are taken
 
 
 def open_data(config: AnomalyDataConfig, kept: Path | None = None) -> tuple[LabelledSet, splits.Splits]:
@@ -67,7 +68,9 @@ def prepared(pixels: np.ndarray, config: AnomalyDataConfig, light: str) -> Tenso
     image = to_tensor(pixels)
     if light == "plain":
         return image
-    return (image - image.mean()) / image.std(correction=0).clamp(min=LEAST_DEVIATION)
+    step = max(1, round((image[0].numel() / SAMPLED_PX) ** 0.5))
+    low, middle, high = torch.quantile(image[:, ::step, ::step].flatten(), torch.tensor([0.16, 0.5, 0.84]))
+    return (image - middle) / ((high - low) / 2).clamp(min=LEAST_DEVIATION)
 
 
 def part_mask(pixels: np.ndarray, config: AnomalyDataConfig, size: Sequence[int]) -> Tensor | None:

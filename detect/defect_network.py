@@ -12,7 +12,7 @@ LEAST_CONTRAST = 0.1    # of the surroundings, in deviations of the image
 
 
 class DefectNetwork(nn.Module):
-    """float [N, 3, H, W] of mean 0 and deviation 1 -> logits [N, 1, ceil(H / 2), ceil(W / 2)].
+    """float [N, 3, H, W] of median 0 and deviation about 1 -> logits [N, 1, ceil(H / 2), ceil(W / 2)].
 
     Beside the image it sees each pixel against its surroundings, so that a mark in the shade looks as one in the light.
     Parts for features: down.0, down.1, ... at strides 2, 4, ..., and on the way up again up.0, up.1, ..., the last at
