@@ -21,7 +21,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = SegmentConfig.model_validate({"data": {"root": "."}, "loop": {"steps": 1, "batch_size": 1},
-                                           "infer": {"tile_px": 128}})
+                                           "infer": {"tile_px": 256}})
     segmenter = Segmenter(Compact(3, widths=(4, 4)).eval(), ("a", "b"), config)
     segmenter(np.zeros((300, 300, 3), np.uint8))                # libraries take what they need at first use
     image = open_rows(Path(sys.argv[1]))
