@@ -134,6 +134,13 @@ def test_small_images_are_made_smaller_and_larger_again(size):
     assert torch.allclose(enlarged(far, 4, 0, size[1], size[0]), torch.tensor(0.2))
 
 
+def test_what_is_made_smaller_and_larger_again_stays_in_its_place():
+    ramp = np.add.outer(2 * np.arange(60), np.arange(80)).astype(np.uint8)
+    small = shrunk(WholeRows(ramp[..., None].repeat(3, 2)), 4)[..., 0]
+    back = enlarged(torch.from_numpy(small)[None], 4, 8, 40, 80)[0] * 255
+    assert torch.allclose(back[:, 4:-4], torch.from_numpy(ramp[8:48, 4:-4]).float(), atol=1.0)
+
+
 def test_a_run_takes_the_second_pass_by_a_switch(run, tmp_path):
     pixels = picture(2, (96, 80))[0]
     write_image(tmp_path / "a.png", pixels)
