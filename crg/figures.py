@@ -24,6 +24,7 @@ from core.augment.labels import tight_mask
 from core.augment.placement import Placement
 from core.data import formats, images, shapes
 from core.data.records import Dataset, Record
+from core.files import writing
 from core.loop import train
 from core.metrics.distribution import kernel_distance
 from core.metrics.features import defect_crops, extractor
@@ -166,9 +167,11 @@ def crop_of(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def fill(places: list[Place], generator: CopyPaste | CrgGenerator, gate: Gate, folder: Path) -> Found:
     """Draw one defect at each place, as the main job does, and write what passes the gate."""
     found = Found()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with Progress(len(places), f"defects by {generator.name}") as progress:
         for place in places:
-            board = images.read_image(place.clean)
+            board = images.read_image(place.clean).copy()
             window = compose.window_round(place.box, board.shape[1::-1], generator.window_px)
             clean = compose.cut(board, window).copy()
             inside = compose.shifted(place.box, -window[0], -window[1])
