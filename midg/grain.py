@@ -18,7 +18,7 @@ from .maps import Maps
 from .networks import DefectGenerator, defect_input
 
 FILE = "grain.npz"
-WINDOWS = 96                # that it is measured on
+WINDOWS, WINDOWS_A_SCENE = 96, 8        # that it is measured on at most
 REACH_PX = 12               # of the autocorrelation
 OPAQUE = 0.7                # thinner paint lets the grain of what is below it through
 RIM_PX = 1                  # of the opaque part that is left out

@@ -185,9 +185,9 @@ class GivenEdgesTask(MidgTask):
         network = self.config.network
         if self.run is None or not (self.keep and network.blend and network.grain):
             return
-        count = len(self.train_data)
-        windows = [self.train_data[number * count // grain.WINDOWS if count > grain.WINDOWS else number % count, number]
-                   for number in range(grain.WINDOWS)]
+        scenes = len(self.train_data)
+        count = min(grain.WINDOWS, grain.WINDOWS_A_SCENE * scenes)
+        windows = [self.train_data[number * scenes // count, number] for number in range(count)]
         batches = sheets.batches(windows, self.device)
         grain.keep(grain.measured(generator, batches, len(self.classes)), self.run)
 
