@@ -23,9 +23,9 @@ from .settings import SegmentConfig
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).parents[1] / "configs"
 SURFACES = {"kind": "metal", "good_share": 0.25, "options": {"style": "brushed", "classes": ["scratch", "stain"]}}
-FLEXUNET = {"network": {"name": "flexunet"}, "loss": {"name": "ce", "class_weights": None}, "data.crop_px": 256,
-            "loop.batch_size": 2, "watch": {"metric": "loss", "better": "lower"}, "optim": {"optimizer": "adam", "learning_rate": 7e-5, "schedule": "constant",
-                                            "warmup_steps": 0, "clip_value": 0.5, "ema_half_life_steps": None}}
+FLEXUNET = {"network": {"name": "flexunet"}, "loss": {"name": "ce"}, "watch": {"metric": "loss", "better": "lower"},
+            "optim": {"optimizer": "adam", "learning_rate": 7e-5, "schedule": "constant", "warmup_steps": 0,
+                      "clip_value": 0.5, "ema_half_life_steps": None}, "data.crop_px": 256, "loop.batch_size": 2}
 PROFILES = {"1": [255, 0, 0], "2": [0, 255, 0], "3": [0, 0, 255], "4": [255, 255, 0], "5": [0, 255, 255],
             "6": [255, 0, 255]}
 PAIRS = (("247", "249"),)       # large profiles that show the same object
