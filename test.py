@@ -37,8 +37,7 @@ def main() -> int:
         return registry.resolve(registry.TOGETHER[given.model][0])(given)
     model, task_type = experiment.chosen_model(given.model)
     if given.config is not None:
-        raise ConfigError(f"--config: only for {', '.join(registry.TOGETHER)}, got '{given.config}'. A run has its "
-                          "config; --set changes keys of it")
+        raise ConfigError(f"--config: only for crg, got '{given.config}'. A run has its own; --set changes its keys")
     folder = experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment")
     experiment.adopt(task_type, folder)
     run = experiment.finished_run(folder, model)

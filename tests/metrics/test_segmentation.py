@@ -25,7 +25,8 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("image", PUBLISHED)
 def test_published_predictions_have_the_figures_on_record(shared_data, image):
-    number, rings, raw_iou, iou, dice, precision, recall, accuracy, false_px, touching, parts, *boundary = PUBLISHED[image]
+    (number, rings, raw_iou, iou, dice, precision, recall, accuracy, false_px, touching, parts,
+     *boundary) = PUBLISHED[image]
     root = shared_data / "aluminum_large"
     raw, predicted = (COLOURS.codes(read_mask(path), path) for path in (
         root / "masks" / f"{image}.png", root / "published_predictions" / f"{image}.png"))
