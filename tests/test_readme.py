@@ -16,7 +16,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
-TINY = shlex.split("--device cpu --set loop.steps=2 --set network.width=4 --set loop.workers=0 --set sheet.samples=2")
+TINY = {        # what a training is made small by: of MIDG and by the model's name
+    "": "network.width=4 sheet.samples=2",
+    "5": "loop.batch_size=2 sheet.samples=2 sheet.shown=1",
+    "6": "loop.batch_size=2 sheet.samples=2 sheet.shown=1",
+    "7": "network.widths=[4,8] loop.batch_size=2 data.crop_px=64",
+    "model1": "network.side_px=64 network.proposals=20 loop.batch_size=2 panels=1",
+    "anomaly": "train.crop_px=48 train.widths=[4,8,8] loop.batch_size=2 model.sampled=500 model.most=20 panels=1 "
+               "threshold.false_alarms=0.5",
+}
 EARLIER = "checkpoints/exposed_copper"         # a folder of the published MIDG, as its commands name it
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("python ")]
 
@@ -25,14 +33,21 @@ def shrunk(command: str) -> list[str]:
     """The command with small numbers of images, small networks and few steps."""
     words = shlex.split(command)
     if words[1] == "train.py":
-        words += TINY
+        model = words[words.index("--model") + 1]
+        words += ["--device", "cpu"]
+        for setting in ["loop.steps=2", "loop.workers=0", *TINY.get(model, TINY[""]).split()]:
+            words += ["--set", setting]
+    if "--model crg" in command:
+        words += ["--set", "places.count=2"]
     if "--method midg" in command:
         words += ["--set", "midg.steps=2", "--set", "midg.width=2", "--set", "gate.enabled=false"]
     if words[1] == "scripts/study.py":
         words += shlex.split("--seeds 1 --scales 1 --shots 2 --device cpu --set loop.steps=2")
     for number, word in enumerate(words):
         if word == "--count":
-            words[number + 1] = str(min(int(words[number + 1]), 6))
+            words[number + 1] = str(min(int(words[number + 1]), 24 if "--product" in words else 6))
+        if word == "--patch":
+            words[number + 1] = "256"
     return [sys.executable, *words[1:]]
 
 
