@@ -1,6 +1,7 @@
 """What all models have in common that learn from good images alone: maps of distances in, scores and verdicts out."""
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,7 @@ class ScoreConfig(Section):
     blur_px: float = Field(4.0, ge=0, description="standard deviation of the blur")
 
 
-class FromGood(nn.Module):
+class FromGood(nn.Module, ABC):
     """Good images in, then scores and maps of any; higher is more anomalous, without an upper bound.
 
     A kind of model says its Config, the tensors that it keeps (`kept`), how it is fitted and what distances are.
@@ -46,13 +47,13 @@ class FromGood(nn.Module):
         for name in self.kept:
             self.register_buffer(name, torch.zeros(0))
 
+    @abstractmethod
     def fit(self, batches: Iterable[Batch]) -> "FromGood":
         """Learn from batches of good images. DataError: there is none, or none with a place on its part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def distances(self, images: Tensor) -> Tensor:
         """How far each place is from what is good, float [N, 1, h, w]."""
-        raise NotImplementedError
 
     @property
     def fitted(self) -> bool:
