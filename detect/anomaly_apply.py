@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
+from core.data.applied import on_each, only_input, refuse_unread
 from core.data.images import encode_png, image_places, read_image, write_bytes
-from core.errors import ConfigError, DataError
 from core.files import writing
-from core.progress import Progress
 from core.visualise import encode_jpeg
 
 from .screen import Screen, load, outlined, picture
@@ -26,19 +25,10 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
 
     A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
-    for option in inputs:
-        if option != "input":
-            raise ConfigError(f"--{option}: not for anomaly detection, which takes --input alone. Leave it out")
-    places = image_places(inputs["input"])
+    places = image_places(only_input(inputs, "anomaly detection"))
     screen = load(run, overrides, on)
-    told, unread = [], []
-    with Progress(len(places), "images") as progress:
-        for name, path in places.items():
-            try:
-                told.append(_judged(screen, name, path, output))
-            except DataError as error:
-                unread.append(str(error))
-            progress.step()
+    done, unread = on_each(places, lambda name, path: _judged(screen, name, path, output))
+    told = list(done.values())
     if told:
         text = io.StringIO()
         rows = [(one["image"], one["verdict"], one["score"], one["p_value"], one["threshold"], len(one["findings"]),
@@ -46,9 +36,7 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
         csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
         write_bytes(output / "scores.csv", text.getvalue().encode())
         write_bytes(output / "scores.json", (json.dumps(told, indent=1) + "\n").encode())
-    if unread:
-        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
-                                   "the results of the others"]))
+    refuse_unread(unread, places, output)
     return {"images": len(told), "rejected": sum(one["verdict"] == "defect" for one in told)}
 
 

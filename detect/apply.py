@@ -13,11 +13,11 @@ import torch
 from core import checkpoint
 from core import config as configs
 from core.data import formats
+from core.data.applied import on_each, only_input, refuse_unread
 from core.data.images import encode_png, image_places, read_image, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance, crop_to_rle
-from core.errors import CheckpointError, ConfigError, DataError
-from core.progress import Progress
+from core.errors import CheckpointError
 from core.visualise import encode_jpeg, shown, white_point
 
 from . import portable
@@ -111,11 +111,9 @@ def empty(config: DetectConfig, classes: Sequence[str]) -> Detector:
 def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],
           on: torch.device, rules: Path | None = None) -> dict[str, float]:
     """See `judge_files`; by the detector of a run, or of a file."""
-    for option in inputs:
-        if option != "input":
-            raise ConfigError(f"--{option}: not for the detector, which takes --input alone. Leave it out")
+    source = only_input(inputs, "the detector")
     inspector = load(run, overrides, on, rules)
-    return judge_files(inspector, inspector.detector.classes, inputs["input"], output)
+    return judge_files(inspector, inspector.detector.classes, source, output)
 
 
 def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ...], source: Path,
@@ -126,26 +124,20 @@ def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ..
     A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
     places = image_places(source)
-    records, rows, unread = [], [], []
-    with Progress(len(places), "images") as progress:
-        for name, path in places.items():
-            try:
-                pixels = read_image(path)
-            except DataError as error:
-                unread.append(str(error))
-            else:
-                said = judge(pixels)
-                records.append(_write(name, path, pixels, said, classes, output))
-                rows.append(_row(name, said))
-            progress.step()
+
+    def work(name: str, path: Path) -> tuple[Record, tuple]:
+        pixels = read_image(path)
+        said = judge(pixels)
+        return _write(name, path, pixels, said, classes, output), _row(name, said)
+
+    done, unread = on_each(places, work)
+    records, rows = [record for record, _ in done.values()], [row for _, row in done.values()]
     if rows:
         _table(output / "summary.csv", rows)
         found = Dataset(root=output, format="made", classes=_labels(records, classes), records=tuple(records))
         formats.write(found, output / "coco", "coco")
         formats.write(found, output / "labelme", "labelme")
-    if unread:
-        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
-                                   "the results of the others"]))
+    refuse_unread(unread, places, output)
     counts = Counter(row[1] for row in rows)
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
 

@@ -9,9 +9,9 @@ import torch
 
 from core import checkpoint
 from core import config as configs
+from core.data.applied import on_each, only_input, refuse_unread
 from core.data.images import image_places, read_image, write_bytes
-from core.errors import CheckpointError, ConfigError, DataError
-from core.progress import Progress
+from core.errors import CheckpointError
 from core.visualise import encode_jpeg, shown, white_point
 
 from .classify_networks import build
@@ -41,36 +41,28 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
 
     A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
-    for option in inputs:
-        if option != "input":
-            raise ConfigError(f"--{option}: not for the patch classifier, which takes --input alone. Leave it out")
-    places = image_places(inputs["input"])
+    places = image_places(only_input(inputs, "the patch classifier"))
     judge, threshold = load(run, overrides, on)
-    rows, unread = [], []
-    with Progress(len(places), "images") as progress:
-        for name, path in places.items():
-            try:
-                pixels = read_image(path)
-            except DataError as error:
-                unread.append(str(error))
-            else:
-                judged = judge(pixels)
-                verdict = "defect" if judged.chance >= threshold else "good"
-                chances = judged.logits / judge.temperature
-                worst = judged.windows[int(chances.argmax())][:2] if len(chances) else ("", "")
-                flagged = int((torch.from_numpy(chances).sigmoid() >= threshold).sum()) if len(chances) else 0
-                rows.append((name, verdict, f"{judged.chance:.4f}", len(chances), flagged, *worst, judged.seconds))
-                picture = heated(shown(pixels, white_point([pixels])), judged.heat)
-                picture = verdict_picture(picture, [], verdict, (), f"chance of a defect {judged.chance:.3f}")
-                (output / "heat" / name).parent.mkdir(parents=True, exist_ok=True)
-                write_bytes(output / "heat" / f"{name}.jpg", encode_jpeg(picture, 90))
-            progress.step()
+
+    def work(name: str, path: Path) -> tuple:
+        pixels = read_image(path)
+        judged = judge(pixels)
+        verdict = "defect" if judged.chance >= threshold else "good"
+        chances = judged.logits / judge.temperature
+        worst = judged.windows[int(chances.argmax())][:2] if len(chances) else ("", "")
+        flagged = int((torch.from_numpy(chances).sigmoid() >= threshold).sum()) if len(chances) else 0
+        picture = heated(shown(pixels, white_point([pixels])), judged.heat)
+        picture = verdict_picture(picture, [], verdict, (), f"chance of a defect {judged.chance:.3f}")
+        (output / "heat" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(output / "heat" / f"{name}.jpg", encode_jpeg(picture, 90))
+        return name, verdict, f"{judged.chance:.4f}", len(chances), flagged, *worst, judged.seconds
+
+    done, unread = on_each(places, work)
+    rows = list(done.values())
     if rows:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([HEAD, *rows])
         write_bytes(output / "summary.csv", text.getvalue().encode())
-    if unread:
-        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
-                                   "the results of the others"]))
+    refuse_unread(unread, places, output)
     return {"images": len(rows), **{f"verdict/{name}": float(count)
                                     for name, count in sorted(Counter(row[1] for row in rows).items())}}

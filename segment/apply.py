@@ -13,13 +13,13 @@ from torch import nn
 from core import checkpoint
 from core import config as configs
 from core.data import formats
+from core.data.applied import on_each, only_input, refuse_unread
 from core.data.bands import BlockRows, PngRows, WholeRows, open_rows
 from core.data.images import encode_png, image_places, write_bytes, write_image
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance
-from core.errors import CheckpointError, ConfigError, DataError, did_you_mean
+from core.errors import CheckpointError, ConfigError, did_you_mean
 from core.files import whole_file, writing
-from core.progress import Progress
 from core.visualise import encode_jpeg, shown, white_point
 
 from . import models
@@ -95,30 +95,18 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
     Images that are worked on in bands have an overlay of at most 4096 px, and are in objects.csv but not in the COCO
     set. A file that cannot be read is passed over; when all others are done, DataError names every one.
     """
-    for option in inputs:
-        if option != "input":
-            raise ConfigError(f"--{option}: not for the segmenter, which takes --input alone. Leave it out")
-    places = image_places(inputs["input"])
+    places = image_places(only_input(inputs, "the segmenter"))
     segmenter = load(run, overrides, on)
     limits = check_limits(segmenter)
-    records, found, unread = [], {}, []
-    with Progress(len(places), "images") as progress:
-        for name, path in places.items():
-            try:
-                found[name], record = work_on(segmenter, name, path, output)
-            except DataError as error:
-                unread.append(str(error))
-            else:
-                records += [record] * (record is not None)
-            progress.step()
+    done, unread = on_each(places, lambda name, path: work_on(segmenter, name, path, output))
+    found = {name: parts for name, (parts, _) in done.items()}
+    records = [record for _, record in done.values() if record is not None]
     if found:
         write_findings(output, segmenter.classes, found, limits)
     if records:
         made = Dataset(root=output, format="masks", classes=segmenter.classes, records=tuple(records))
         formats.write(made, output, "coco")
-    if unread:
-        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
-                                   "the results of the others"]))
+    refuse_unread(unread, places, output)
     return {"images": len(found), "objects": sum(map(len, found.values()))}
 
 
