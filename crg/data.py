@@ -42,7 +42,6 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
     previous = splits.load(path) if path is not None and path.is_file() else None
     divided = splits.split(dataset, ratios=config.ratios, previous=previous)
     if path is not None and keep:
-        path.parent.mkdir(parents=True, exist_ok=True)
         splits.save(path, divided)
     return splits.apply(dataset, divided)
 

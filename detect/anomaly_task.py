@@ -14,7 +14,6 @@ from torch.nn import functional
 from core.data import splits
 from core.ema import Average
 from core.experiment import tell
-from core.files import writing
 from core.schedules import cosine, warmup
 from core.task import Phase
 
@@ -61,8 +60,6 @@ class AnomalyTask:
         self.train_data = Crops(self.learned, config.data, config.train, self.features.light, config.loop.seed,
                                 with_defects)
         if run is not None and keep:
-            with writing(run):
-                run.mkdir(parents=True, exist_ok=True)
             splits.save(run / SPLITS, found)
 
     def losses(self, phase: str, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ from core.data.records import Record
 from core.data.shapes import instance_mask
 from core.ema import Average
 from core.errors import ConfigError, DataError
-from core.files import writing
 from core.metrics import calibration
 from core.schedules import cosine, warmup
 from core.task import Phase
@@ -74,8 +73,6 @@ class ClassifyTask:
                              learning_rate=warmup(cosine(config.optim.learning_rate, config.loop.steps),
                                                   config.optim.warmup_steps)),)
         if run is not None and keep:
-            with writing(run):
-                run.mkdir(parents=True, exist_ok=True)
             splits.save(run / SPLITS, found)
 
     def losses(self, phase: str, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

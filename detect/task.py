@@ -15,7 +15,6 @@ from core.data.shapes import instance_mask
 from core.ema import Average
 from core.errors import DataError
 from core.experiment import tell
-from core.files import writing
 from core.metrics.detection import MOST, coco_figures
 from core.schedules import drops, warmup
 from core.task import Phase
@@ -61,8 +60,6 @@ class DetectTask:
         self.phases = (Phase(name="network", optimizer=optimizer_of(self.network, config.optim),
                              learning_rate=schedule_of(config.optim, config.loop.steps)),)
         if run is not None and keep:
-            with writing(run):
-                run.mkdir(parents=True, exist_ok=True)
             splits.save(run / SPLITS, found)
             write_bytes(run / CLASSES, (json.dumps(self.classes) + "\n").encode())
             if not (run / "samples" / TRAINING).is_file():

@@ -80,7 +80,6 @@ def read_dataset(config: DataConfig, run: Path | None = None, *, keep: bool = Tr
         previous = None                         # a test on other shares, or on another set
     divided = splits.split(dataset, ratios=config.ratios, previous=previous)
     if path is not None and keep:
-        path.parent.mkdir(parents=True, exist_ok=True)
         splits.save(path, divided)
     return splits.apply(dataset, divided)
 
@@ -97,7 +96,6 @@ def keep_split(dataset: Dataset, config: DataConfig, run: Path) -> None:
     from. Images are known again by their content alone: those of another set may have the same names."""
     places = {hashing.sha256(record.image): record.split for record in dataset.records if record.split is not None}
     path = run / "splits.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     splits.save(path, splits.Splits(seed=0, ratios=config.ratios, groups=places,
                                     hashes={digest: digest for digest in places}))
 

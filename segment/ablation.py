@@ -10,7 +10,6 @@ from core import checkpoint, experiment
 from core.data import splits
 from core.data.images import write_bytes, write_image
 from core.errors import DataError
-from core.files import writing
 from core.loop import train
 from core.report import Page, number, table, text
 from core.runlog import open_run
@@ -41,8 +40,6 @@ def ablation(config: SegmentConfig, made: Path, output: Path, *, seeds: int, dev
     made     another set, whose classes are those of the first: data.merge=true makes them one
     Returns a row an arm and seed. Stopped by a signal: core.errors.Stopped is raised by the training.
     """
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
     dataset, found = open_data(config.data)
     splits.save(output / "splits.json", found)
     real = config.model_copy(update={

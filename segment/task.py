@@ -13,7 +13,6 @@ from core.data.images import write_bytes
 from core.data.records import Dataset, Record
 from core.ema import Average
 from core.errors import ConfigError, DataError
-from core.files import writing
 from core.schedules import constant, cosine, polynomial, warmup
 from core.task import Phase
 
@@ -63,8 +62,6 @@ class SegmentTask:
         self.phases = (Phase(name="network", optimizer=optimizer_of(self.network, config.optim),
                              learning_rate=schedule_of(config.optim, config.loop.steps)),)
         if run is not None and keep:
-            with writing(run):
-                run.mkdir(parents=True, exist_ok=True)
             splits.save(run / SPLITS, found)
             write_bytes(run / CLASSES, (json.dumps(self.classes) + "\n").encode())
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
+from ..files import writing
 from .hashing import Fingerprint, fingerprints, near_duplicates
 from .images import write_bytes
 from .records import Dataset, Record
@@ -76,7 +77,9 @@ def apply(dataset: Dataset, splits: Splits, fold: int | None = None) -> Dataset:
 
 
 def save(path: Path, splits: Splits) -> None:
-    """Write splits.json, whole or not at all."""
+    """Write splits.json, whole or not at all; its folder is made where there is none. OutputError: it cannot be."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     content = {"version": VERSION, "seed": splits.seed, "ratios": dict(zip(NAMES, splits.ratios)),
                "groups": dict(splits.groups), "folds": dict(splits.folds), "hashes": dict(splits.hashes)}
     write_bytes(path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
