@@ -1,4 +1,4 @@
-"""Part `crg-figures` of scripts/bench.py: what the small trained models paint on made boards that they have not seen.
+"""Part `crg-figures` of scripts/bench.py: what the small trained models paint on boards that they have not seen.
 
 Every way fills the same places, the classes in turns: copy-paste, the published sampler, and the steps from it to the
 fast one, each with what came before it. Judged are the defects' crops against real ones of unseen boards, the gate's
@@ -16,14 +16,14 @@ import torch
 from core import config as configs
 from core import experiment
 from core.augment import compose
-from core.augment.bank import DefectBank
+from core.augment.bank import Crop, DefectBank
 from core.augment.copypaste import CopyPaste
 from core.augment.gate import Gate
 from core.augment.generator import Box, Request
 from core.augment.labels import tight_mask
 from core.augment.placement import Placement
 from core.data import formats, images, shapes
-from core.data.records import Dataset, Record
+from core.data.records import Dataset, Instance, Record
 from core.files import writing
 from core.loop import train
 from core.metrics.distribution import kernel_distance
@@ -67,25 +67,46 @@ class Found:
         return len(self.records) + sum(self.reasons.values())
 
 
-def rows(folder: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
-    """Make the sets and train the models in `folder`, both only where they are not there yet; fill `count` places.
+@dataclass(frozen=True)
+class Source:
+    """Boards: what the models learn from and where it lies, what nobody learns from, and what the judge learns from."""
+    name: str
+    root: Path
+    learnt: Dataset
+    unseen: Dataset
+    known: Dataset
+
+
+def made(folder: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
+    """Made boards: three sets of them, and all that is learnt and painted, lie in `folder`; what is there is used.
 
     ways    only those whose name holds this
     """
-    learnt, unseen, known = (boards(folder / name, seed, number) for seed, (name, number) in enumerate(
-        {"learnt": LEARNT, "unseen": UNSEEN, "known": KNOWN}.items(), 1))
-    trained(learnt, folder / "models")
-    dataset = formats.read(learnt)
-    bank = DefectBank.build(dataset)
-    places = chosen_places(formats.read(unseen), bank, count)
-    real, judges = real_crops(formats.read(unseen), bank.labels, count), judge(formats.read(known))
-    features = extractor(EXTRACTOR)(real)
+    sets = [formats.read(boards(folder / name, seed, number)) for seed, (name, number) in enumerate(
+        {"learnt": LEARNT, "unseen": UNSEEN, "known": KNOWN}.items(), 1)]
+    yield from rows(folder, Source("synthetic pcb", sets[0].root, *sets), count, judge, ways)
+
+
+def real(folder: Path, root: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
+    """A set with splits and defect-free twins, such as DeepPCB; the judge learns from what the models learn from."""
+    dataset = formats.read(root)
+    learnt, unseen = (replace(dataset, records=dataset.of_split(split)) for split in ("train", "test"))
+    yield from rows(folder, Source(root.name, root, learnt, unseen, learnt), count, judge, ways)
+
+
+def rows(folder: Path, source: Source, count: int, judge: Judge, ways: str) -> Iterator[Row]:
+    """Train the models on a set, and fill `count` places on its unseen boards."""
+    trained(source.root, folder / "models")
+    bank, unseen = DefectBank.build(source.learnt), DefectBank.build(source.unseen)
+    places = chosen_places(source.unseen, bank, count)
+    judges = judge(with_shapes(source.known, DefectBank.build(source.known)))
+    yield named(source, "real, unseen", judges.figures(with_shapes(source.unseen, unseen)))
+    features = extractor(EXTRACTOR)(real_crops(source.unseen, unseen, count))
     for name, generator in generators(folder / "models", bank):
-        if ways not in name:
-            continue
-        gate = Gate(bank, near_copy_off=generator.copies)
-        found = fill(places, generator, gate, folder / "made" / name.replace(" ", "-"))
-        yield from figures(name, found, features, judges, dataset)
+        if ways in name:
+            gate = Gate(bank, near_copy_off=generator.copies)
+            found = fill(places, generator, gate, folder / "painted" / name.replace(" ", "-"))
+            yield from figures(source, name, found, features, judges)
 
 
 def boards(folder: Path, seed: int, count: int) -> Path:
@@ -145,15 +166,28 @@ def chosen_places(unseen: Dataset, bank: DefectBank, count: int) -> list[Place]:
     return places
 
 
-def real_crops(unseen: Dataset, labels: tuple[str, ...], count: int) -> list[np.ndarray]:
+def real_crops(unseen: Dataset, bank: DefectBank, count: int) -> list[np.ndarray]:
     """Crops of as many real defects as there are places, the classes alike where there are enough."""
-    found: dict[str, list[np.ndarray]] = {label: [] for label in labels}
-    for record in unseen.defective:
-        pixels = images.read_image(record.image)
-        for item in record.instances:
-            if len(found[item.label]) < count // len(labels):
-                found[item.label].append(crop_of(pixels, shapes.instance_mask(item, record.size)))
-    return [crop for crops in found.values() for crop in crops]
+    paths = {record.name: record.image for record in unseen.records}
+    return [crop_of(images.read_image(paths[crop.record]), placed(crop)) for label in bank.labels
+            for crop in bank.of(label)[:count // len(bank.labels)]]
+
+
+def with_shapes(dataset: Dataset, bank: DefectBank) -> Dataset:
+    """The set with the shapes that the bank found in its boxes."""
+    by_record: dict[str, list[Instance]] = {}
+    for crop in bank.crops:
+        by_record.setdefault(crop.record, []).append(shapes.mask_instance(placed(crop), crop.label))
+    return replace(dataset, records=tuple(replace(record, instances=tuple(by_record[record.name]))
+                                          for record in dataset.records if record.name in by_record))
+
+
+def placed(crop: Crop) -> np.ndarray:
+    """A defect's pixels, bool, in its whole image."""
+    (x, y), (height, width) = crop.origin, crop.mask.shape
+    whole = np.zeros(crop.image_size[::-1], bool)
+    whole[y:y + height, x:x + width] = crop.mask
+    return whole
 
 
 def crop_of(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -200,15 +234,18 @@ def fill(places: list[Place], generator: CopyPaste | CrgGenerator, gate: Gate, f
     return found
 
 
-def figures(name: str, found: Found, real: np.ndarray, judges, dataset: Dataset) -> Iterator[Row]:
-    yield (f"synthetic pcb, {name}: processor time a defect", f"{found.seconds / found.tried:.2f} s",
+def figures(source: Source, name: str, found: Found, real: np.ndarray, judges) -> Iterator[Row]:
+    yield (f"{source.name}, {name}: processor time a defect", f"{found.seconds / found.tried:.2f} s",
            f"{found.tried} places")
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(found.reasons.items()))
-    yield f"synthetic pcb, {name}: passed the gate", f"{len(found.records) / found.tried:.0%}", reasons
+    yield f"{source.name}, {name}: passed the gate", f"{len(found.records) / found.tried:.0%}", reasons
     distance = kernel_distance(real, extractor(EXTRACTOR)(found.crops))
-    yield (f"synthetic pcb, {name}: KID x1000 of defect crops [{EXTRACTOR}]", f"{1000 * distance.value:.1f}",
+    yield (f"{source.name}, {name}: KID x1000 of defect crops [{EXTRACTOR}]", f"{1000 * distance.value:.1f}",
            f"+- {1000 * distance.standard_error:.1f}; {len(found.crops)} visible ones against {len(real)} real ones")
     if found.records:
-        named = judges.figures(replace(dataset, records=tuple(found.records)))
-        by_class = ", ".join(f"{key[6:]} {value:.0%}" for key, value in named.items() if key.startswith("class/"))
-        yield f"synthetic pcb, {name}: class named by a classifier", f"{named['class']:.1%}", by_class
+        yield named(source, name, judges.figures(replace(source.unseen, records=tuple(found.records))))
+
+
+def named(source: Source, name: str, found: dict[str, float]) -> Row:
+    by_class = ", ".join(f"{key[6:]} {value:.0%}" for key, value in found.items() if key.startswith("class/"))
+    return f"{source.name}, {name}: class named by a classifier", f"{found['class']:.1%}", by_class

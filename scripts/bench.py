@@ -67,6 +67,16 @@ def segment_figures(given: argparse.Namespace, folder: Path) -> Iterable[tuple[s
         yield from resolve(f"segment.figures:{part}")(folder, *([SHARED / name] if name else []))
 
 
+def crg_figures(given: argparse.Namespace, folder: Path) -> Iterable[tuple[str, ...]]:
+    yield from resolve("crg.figures:made")(folder / "made", given.defects, resolve("midg.judges:trained_judges"))
+    root = SHARED / "deeppcb"
+    if not root.is_dir():
+        yield "CRG, DeepPCB", "left out", f"{root} is not there"
+        return
+    yield from resolve("crg.figures:real")(folder / "deeppcb", root, given.defects,
+                                           resolve("midg.judges:trained_judges"))
+
+
 TIMINGS: dict[str, Callable] = {
     "generate": lambda given: road.generate(given.images),
     "read": lambda given: road.read(),
@@ -84,8 +94,7 @@ TRAININGS: dict[str, Callable] = {
     "drawn": lambda given, folder: resolve("midg.judges:boards")(folder / "drawn"),
     "midg-figures": lambda given, folder: resolve("midg.figures:rows")(folder, *given.midg_steps),
     "midg-classes": lambda given, folder: resolve("midg.class_input:rows")(folder / "classes"),
-    "crg-figures": lambda given, folder: resolve("crg.figures:rows")(folder, given.defects,
-                                                                     resolve("midg.judges:trained_judges")),
+    "crg-figures": crg_figures,
     "segment-figures": segment_figures,
     "anomaly-figures": lambda given, folder: resolve("detect.figures:rows")(folder, given.anomaly_steps),
 }

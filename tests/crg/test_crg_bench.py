@@ -45,17 +45,17 @@ def test_figures_of_a_way_on_boards(one_thread, monkeypatch, tmp_path):
                   for network in networks)
     monkeypatch.setattr(figures.Painter, "load", lambda *given: Painter(classes, parts, SamplerConfig(mask=MASK)))
     monkeypatch.setattr(figures, "trained", lambda *given: None)
-    for name, count in (("LEARNT", 8), ("UNSEEN", 16), ("KNOWN", 1)):
+    for name, count in (("LEARNT", 8), ("UNSEEN", 16), ("KNOWN", 8)):
         monkeypatch.setattr(figures, name, count)
-    asked = []
+    asked, real = [], []
 
     class Judge:
         def figures(self, dataset):
-            asked.extend(dataset.records)
+            (asked if real else real).extend(dataset.records)
             return {"class": 0.5, "class/spur": 0.5}
 
     rows = {what.removeprefix("synthetic pcb, "): (figure, beside)
-            for what, figure, beside in figures.rows(tmp_path, 12, lambda known: Judge(), ways="fast")}
+            for what, figure, beside in figures.made(tmp_path, 12, lambda known: Judge(), ways="fast")}
     assert rows["fast: processor time a defect"][0].endswith(" s")
     assert "visible ones against" in rows["fast: KID x1000 of defect crops [scattering]"][1]
     share = float(rows["fast: passed the gate"][0].rstrip("%")) / 100
