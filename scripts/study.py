@@ -31,7 +31,8 @@ def parser() -> Parser:
     made = Parser(description=__doc__, epilog=EPILOG)
     made.add_argument("--data", metavar="DIR", help="labelled set, in any format that is read")
     made.add_argument("--output", metavar="DIR", help="folder of the study; alone it goes on with the study there")
-    made.add_argument("--task", help=f"what is trained: {' or '.join(TASKS)}")
+    made.add_argument("--task", help=f"what is trained: {', '.join(TASKS)}; anomaly: a segmenter whose maps are judged "
+                      "by how they rank, by AUROC")
     made.add_argument("--methods", metavar="A,B", help=f"none, {', '.join(methods.METHODS)} (default: none,copypaste)")
     made.add_argument("--scales", metavar="1,2", help="generated images a real defective one (default: 1,2,3)")
     made.add_argument("--seeds", help="repetitions, each with its own shots, generator and network (default: 3)")

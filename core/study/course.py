@@ -17,9 +17,6 @@ from .work import arm_folder, result_of, run_arm
 
 
 def no_such_task(given: str) -> str:
-    if given == "anomaly":
-        return ("--task anomaly: models of anomalies learn from good images alone, so generated defects cannot help "
-                f"them. Choose {' or '.join(TASKS)}")
     return f"--task: no such task, got '{given}'. {did_you_mean(given, TASKS)}One of {', '.join(TASKS)}"
 
 

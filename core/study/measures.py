@@ -6,6 +6,7 @@ import numpy as np
 
 from ..data.records import Instance, Record
 from ..metrics import segmentation
+from ..metrics.anomaly import binned_figures
 from ..metrics.detection import Scored, coco_figures
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)         # IoU, as COCO's
@@ -47,6 +48,30 @@ class Segments:
                 "pixel precision": whole["defect_precision"], "pixel recall": whole["defect_recall"],
                 "defects found": _share(hit, true), "false alarms an image": _share(spurious, weights.sum()),
                 "good images alarmed": _share(weights @ self.alarmed, weights @ self.good)}
+
+
+class Maps:
+    """Maps of how likely a defect is, by pixel and by image: which ranks higher, defective or clean.
+
+    scores      float [N], of the images; bad bool [N], whether a defect is on them
+    counts      int [N, 2, B]: clean and defective pixels by bin of the map
+    covered     float [N, B]: sum over an image's defects of the share of each by bin; regions int [N], the defects
+    """
+
+    def __init__(self, scores: np.ndarray, counts: np.ndarray, covered: np.ndarray, regions: np.ndarray):
+        self.places = np.unique(scores, return_inverse=True)[1]
+        self.counts, self.covered, self.regions = counts, covered, regions
+        self.bad = regions > 0
+
+    def values(self, weights: np.ndarray) -> dict[str, float]:
+        good, bad = (np.bincount(self.places, weights * of) for of in (~self.bad, self.bad))
+        image = binned_figures(good, bad)
+        pixel = binned_figures(*np.tensordot(weights, self.counts, 1),
+                               weights @ self.covered / max(weights @ self.regions, 1))
+        named = {"image AUROC": image.get("auroc"), "image AP": image.get("ap"), "image F1": image.get("f1"),
+                 "pixel AUROC": pixel.get("auroc"), "pixel AP": pixel.get("ap"), "pixel F1": pixel.get("f1"),
+                 "AUPRO 30 %": pixel.get("aupro_30")}
+        return {name: float("nan") if value is None else value for name, value in named.items()}
 
 
 class Detections:

@@ -13,6 +13,7 @@ from .examples import EACH, changes, compared, pictures
 from .sets import tested
 from .settings import NONE, StudyConfig
 from .table import factor_of, told_gain, with_interval
+from .tasks import TASKS
 
 PAGE = "report.html"
 OVER = {"over_none": "over none", "over_copypaste": "over copy-paste of the same scale"}
@@ -127,16 +128,13 @@ def examples(config: StudyConfig, made: dict, results: Mapping[Arm, dict]) -> li
         return [text("Nothing to compare: examples need the method none beside another one.")]
     records, classes = tested(config)
     found = changes(config, name, results, records, classes)
-    shown: list[Markup | None] = [text(f"{name} against none: each picture's own figure ({IMAGE_FIGURE[config.task]}) "
+    shown: list[Markup | None] = [text(f"{name} against none: each picture's own figure ({TASKS[config.task].image}) "
                                        "rose or fell by the number at its left, in hundredths.", note=True)]
     for title, picked in (("For better", found[::-1][:EACH]), ("For worse", found[:EACH])):
         picked = [one for one in picked if one[0] and (one[0] > 0) == (title == "For better")]
         data = pictures(config, picked, records, classes)
         shown.append(None if data is None else figure(tag("img", src=data_uri(data, "jpeg"), alt=title), title))
     return shown
-
-
-IMAGE_FIGURE = {"segment": "defect IoU", "detect": "mAP50-95"}
 
 
 def data_told(made: dict, facts_: dict) -> list[Markup | None]:

@@ -122,7 +122,7 @@ def tested(config: StudyConfig) -> tuple[tuple[Record, ...], tuple[str, ...]]:
 
 def merged(config: StudyConfig, dataset: Dataset) -> Dataset:
     """The set as the networks see it: as it is, or with one class where the study merges them."""
-    if not config.merge:
+    if not config.one_class:
         return dataset
     records = tuple(replace(record, instances=tuple(replace(item, label=MERGED) for item in record.instances))
                     for record in dataset.records)

@@ -29,7 +29,8 @@ class StudyConfig(BaseModel):
 
     data: Path = Field(description="labelled set, in any format that is read")
     output: Path = Field(description="folder of the study")
-    task: Literal["detect", "segment"] = Field(description="what is trained with and without generated data")
+    task: Literal["detect", "segment", "anomaly"] = Field(description="what is trained with and without generated "
+                                                          "data; anomaly: a segmenter, judged by how its maps rank")
     methods: tuple[str, ...] = Field((NONE, "copypaste"), description="none, and generators of scripts/augment.py")
     scales: tuple[float, ...] = Field((1, 2, 3), description="generated images a real defective one")
     seeds: int = Field(3, ge=1, description="shots, generator and network are drawn anew with each")
@@ -76,6 +77,11 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"no such part, got '{name}'. {did_you_mean(name, ABLATIONS)}One of "
                                  f"{', '.join(ABLATIONS)}")
         return tuple(dict.fromkeys(given))
+
+    @property
+    def one_class(self) -> bool:
+        """Whether the networks learn all classes as one."""
+        return self.merge or self.task == "anomaly"
 
     @property
     def fingerprint(self) -> str:

@@ -80,7 +80,7 @@ def training_set(config: StudyConfig, facts: dict, arm: Arm, folder: Path) -> di
     records += [_linked(record, f"generated/{number:05d}", folder) for number, record in enumerate(generated)]
     dataset = Dataset(root=folder, format="coco", classes=tuple(facts["classes"]), records=tuple(records))
     dataset = merged(config, dataset)
-    formats.write(dataset if config.task == "segment" else _shaped(dataset), folder, "coco", images="keep")
+    formats.write(_shaped(dataset) if config.task == "detect" else dataset, folder, "coco", images="keep")
     return {"real": told(real), "generated": told(generated), "good": len(good), "real_repeated": times}
 
 

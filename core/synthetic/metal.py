@@ -8,7 +8,7 @@ import numpy as np
 from core.errors import ConfigError
 from core.synthetic.checks import check_choice, check_classes, check_defects, check_size
 from core.synthetic.metal_defects import MARKS, Setting
-from core.synthetic.metal_surfaces import STYLES, Surface, quilted
+from core.synthetic.metal_surfaces import MIXED, STYLES, Surface, quilted
 from core.synthetic.sample import Defect, Sample
 from core.synthetic.texture import bright_enough, contrast_mask, reach
 
@@ -25,27 +25,28 @@ CONTRAST = {"scratch": (0.1, 0.4, 2.2), "crack": (0.15, 0.42, 2.4), "stain": (0.
             "wrinkle": (0.13, 0.4, 2.0)}
 
 # The binary recipe for a small UNet: grey 256x256, scratches and stains only, a quarter of the pictures without any.
-SCRATCHES_AND_STAINS = {"style": "brushed", "counts": {"scratch": (0, 4), "stain": (0, 3)}, "good_share": 0.21,
-                        "blur_sigma_px": (0.5, 1.2), "noise_sigma": (0.01, 0.04)}
+SCRATCHES_AND_STAINS = {"style": "plain", "counts": {"scratch": (0, 4), "stain": (0, 3)}, "good_share": 0.21}
+# The camera's blur (sigma, px) and noise (sigma, of full scale), where nothing else is asked for.
+CAMERA = {"plain": ((0.5, 1.2), (0.01, 0.04)), None: ((0.3, 0.8), (0.006, 0.022))}
 
 
 def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int | None = None,
          style: str | None = None, textures: str | Path | None = None, classes: Sequence[str] = CLASSES,
          counts: Mapping[str, tuple[int, int]] | None = None, good_share: float = 0.0,
-         colour: bool | None = None, blur_sigma_px: tuple[float, float] = (0.3, 0.8),
-         noise_sigma: tuple[float, float] = (0.006, 0.022)) -> Sample:
+         colour: bool | None = None, blur_sigma_px: tuple[float, float] | None = None,
+         noise_sigma: tuple[float, float] | None = None) -> Sample:
     """Draw one picture of `size` (w, h) px.
 
     defects       number of defects; None draws 1 to 4 (or what `counts` says) if there is room, 0 gives a good part
-    style         one of metal_surfaces.STYLES; None draws one
+    style         one of metal_surfaces.STYLES; None draws one of MIXED
     textures      folder of real pictures, good or labelled, whose material is taken for the surface: style None
     classes       which defects may appear
     counts        fewest and most of each class, instead of a free mix: {"scratch": (0, 4), "stain": (0, 3)}
     good_share    probability that a picture has no defect, where `defects` is None
     colour        RGB tint of the metal; None is grey (equal channels) except where style="aluminium" or textures are
                   asked for
-    blur_sigma_px, noise_sigma   ranges of the camera's blur and noise (of full scale): picture and twin get the same,
-                  the masks neither, and pictures with textures a fifth, which have their own.
+    blur_sigma_px, noise_sigma   ranges of the camera's blur and noise (of full scale), None: CAMERA. Picture and twin
+                  get the same, the masks neither, and pictures with textures a fifth, which have their own.
                   SCRATCHES_AND_STAINS are the binary recipe's options: its mask, index_mask > 0.
 
     A mask holds the pixels that the defect changes by >= LEAST_CONTRAST of full scale and >= a quarter of its own
@@ -59,7 +60,7 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
     if style is not None:
         check_choice("style", style, STYLES)
     if textures is None:
-        surface = STYLES[style or str(rng.choice(list(STYLES)))](rng, size)
+        surface = STYLES[style or str(rng.choice(list(MIXED)))](rng, size)
     elif style is None:
         surface = quilted(rng, size, Path(textures))
     else:
@@ -76,7 +77,8 @@ def draw(rng: np.random.Generator, size: tuple[int, int] = SIZE, *, defects: int
         drawn += [defect] if defect else []
     tint = surface.tint if tinted else np.ones(3, np.float32)
     own = 1.0 if textures is None else OWN_CAMERA
-    blur, grain = own * camera.uniform(*blur_sigma_px), own * camera.uniform(*noise_sigma)
+    blurs, noises = CAMERA.get(style, CAMERA[None])
+    blur, grain = own * camera.uniform(*blur_sigma_px or blurs), own * camera.uniform(*noise_sigma or noises)
     static = camera.standard_normal((size[1], size[0], 3 if tinted else 1), np.float32)
     clean = _photograph(surface.light, tint, blur, grain, static)
     image = clean.copy()

@@ -58,6 +58,15 @@ def brushed(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
     return _whole(rng, light, grain)
 
 
+def plain(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
+    """The even surface of the first lessons in segmenting: broad clouds of shading, faint brushed lines, grain."""
+    grain = rng.uniform(0, np.pi)
+    clouds = rng.uniform(0.025, 0.06) * noise(rng, size, rng.uniform(24, 48))       # 0.05 to 0.12 at two deviations
+    lines = rng.uniform(0.004, 0.014) * streaks(rng, size, grain, rng.uniform(40, 120), rng.uniform(0.5, 1.0))
+    light = rng.uniform(0.35, 0.75) + clouds + lines + 0.006 * noise(rng, size, 0.6)
+    return _whole(rng, light, grain)
+
+
 def rolled(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
     """Hot-rolled strip under a line of lamps: vertical bands of brightness and one of three grains."""
     kind = rng.choice(["rough", "smooth", "fibrous"])
@@ -134,7 +143,8 @@ def quilted(rng: np.random.Generator, size: tuple[int, int], textures: Path) -> 
     return replace(_whole(rng, shaded, float(across) + np.pi / 2), tint=tint.clip(0, 3).astype(np.float32))
 
 
-STYLES = {"ground": ground, "brushed": brushed, "rolled": rolled, "tile": tile, "aluminium": aluminium}
+MIXED = {"ground": ground, "brushed": brushed, "rolled": rolled, "tile": tile, "aluminium": aluminium}
+STYLES = {**MIXED, "plain": plain}      # plain where it is asked for alone
 
 
 def _whole(rng: np.random.Generator, light: np.ndarray, grain: float, rubbed: bool = False) -> Surface:

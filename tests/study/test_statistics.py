@@ -6,7 +6,7 @@ from core.data.records import Instance, Record
 from core.metrics.detection import Scored, coco_figures
 from core.seeding import rng
 from core.study import measures, statistics
-from core.study.measures import Detections, Segments
+from core.study.measures import Detections, Maps, Segments
 
 CLASSES = ("spot", "scratch")
 
@@ -102,3 +102,19 @@ def test_segments_by_hand():
     assert values["false alarms an image"] == pytest.approx(2 / 3)
     assert values["good images alarmed"] == 0.5
     assert Segments(matrices, objects, ["spot"]).values(np.array([2, 0, 0]))["defect IoU"] == pytest.approx(4 / 10)
+
+
+def test_maps_by_hand():
+    """Three images of four pixels, maps of four levels: a defect well seen, a clean one, a defect not seen."""
+    counts = np.array([[[2, 1, 0, 0], [0, 0, 0, 1]], [[3, 0, 1, 0], [0, 0, 0, 0]], [[3, 0, 0, 0], [1, 0, 0, 0]]])
+    maps = Maps(np.array([3.0, 2.0, 0.0]), counts, counts[:, 1].astype(float), np.array([1, 0, 1]))
+    values = maps.values(np.ones(3))
+    assert values["image AUROC"] == 0.5                                 # above the clean one, and below it
+    assert values["image AP"] == pytest.approx((1 + 2 / 3) / 2)
+    assert values["pixel AUROC"] == pytest.approx((10 + 8 * 0.5) / 20)
+    assert values["pixel AP"] == pytest.approx((1 + 2 / 12) / 2)
+    assert values["pixel F1"] == pytest.approx(2 / 3)
+
+    doubled = maps.values(np.array([2, 1, 0]))
+    assert doubled["image AUROC"] == doubled["pixel AUROC"] == doubled["AUPRO 30 %"] == 1
+    assert np.isnan(maps.values(np.array([0, 1, 0]))["image AUROC"])

@@ -91,6 +91,20 @@ def run_child(config: StudyConfig) -> None:
     course.run_all(config, ["test"])
 
 
+def test_a_study_of_anomaly_maps_merges_classes_and_ranks(data, network, tmp_path, capsys):
+    config = StudyConfig(data=data, output=tmp_path / "study", task="anomaly", scales=(1,), seeds=1, shots=2,
+                         config=network, device="cpu")
+    settings.keep(config)
+    course.run_all(config, ["test"])
+    assert course.tell(config) == 0
+    assert "image AUROC" in capsys.readouterr().out
+    table = json.loads((config.output / "study.json").read_text())["table"]
+    assert table["classes"] == ["defect"]
+    row = table["rows"][1]
+    assert 0 <= row["values"]["pixel AUROC"]["mean"] <= 1
+    assert {"image AP", "pixel F1", "AUPRO 30 %"} < set(row["over_none"])
+
+
 def test_a_killed_study_goes_on_to_the_same_table(study, tmp_path, one_thread):
     study = study.model_copy(update={"methods": ("none",)})
     whole = study.model_copy(update={"output": tmp_path / "whole"})
