@@ -1,5 +1,6 @@
 """A trained detector on image files: verdicts, defects as JSON, table, COCO and labelme, and pictures of them."""
 import csv
+import hashlib
 import io
 import json
 from collections import Counter
@@ -16,11 +17,13 @@ from core.data import formats
 from core.data.applied import on_each, only_input, refuse_unread
 from core.data.images import encode_png, image_places, read_image, write_bytes
 from core.data.records import Dataset, Record
-from core.data.shapes import crop_instance, crop_to_rle
+from core.data.shapes import crop_instance, crop_to_rle, rle_crop
 from core.errors import CheckpointError
+from core.files import writing
 from core.visualise import encode_jpeg, shown, white_point
 
 from . import portable
+from .anomaly import fingerprint
 from .fullimage import Frame, inspect
 from .history import read_kept
 from .merging import Piece, Window
@@ -31,7 +34,7 @@ from .predict import TileDetector
 from .rework import PartVerdict, RulesConfig, judge_part
 from .settings import DetectConfig
 
-CLASSES = "classes.json"
+CLASSES, JUDGE = "classes.json", "judge.json"
 HEAD = ("image", "verdict", "score", "defects", "area_px", "rule", "reason", "seconds")
 
 
@@ -74,6 +77,13 @@ class Inspector:
         return Inspected(frame, judged.part.verdict, judged.part.rule, judged.part.reason, judged,
                          {"threshold": self.threshold})
 
+    @property
+    def identity(self) -> str:
+        """Equal where everything is that a verdict depends on: weights, config, threshold, rules."""
+        said = [fingerprint(self.detector.network), self.config.frame.model_dump_json(), repr(self.threshold),
+                "" if self.rules is None else self.rules.model_dump_json()]
+        return hashlib.sha256("|".join(said).encode()).hexdigest()[:16]
+
 
 def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path | None = None) -> Inspector:
     """The detector of a run with its best weights, or its newest; or that of a best_model.pth."""
@@ -113,25 +123,34 @@ def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequen
     """See `judge_files`; by the detector of a run, or of a file."""
     source = only_input(inputs, "the detector")
     inspector = load(run, overrides, on, rules)
-    return judge_files(inspector, inspector.detector.classes, source, output)
+    return judge_files(inspector, inspector.detector.classes, source, output, inspector.identity)
 
 
-def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ...], source: Path,
-                output: Path) -> dict[str, float]:
+def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ...], source: Path, output: Path,
+                identity: str | None = None) -> dict[str, float]:
     """Write into `output` defects/NAME.json, overlays/NAME.jpg, numbers/NAME.png (16 bits: 0, or a defect's id + 1),
     summary.csv, and all as COCO and labelme to correct.
 
     A file that cannot be read is passed over; when all others are done, DataError names every one.
+    identity    of the judge: images that it has judged in this folder already, and that have not changed since, are
+                not judged again; None: all are
     """
     places = image_places(source)
+    if identity is not None:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+        write_bytes(output / JUDGE, (json.dumps({"identity": identity}) + "\n").encode())
 
-    def work(name: str, path: Path) -> tuple[Record, tuple]:
-        pixels = read_image(path)
-        said = judge(pixels)
-        return _write(name, path, pixels, said, classes, output), _row(name, said)
+    def work(name: str, path: Path) -> dict:
+        document = _judged_before(name, path, output, identity)
+        if document is None:
+            pixels = read_image(path)
+            document = _write(name, path, pixels, judge(pixels), classes, output, identity)
+        return document
 
     done, unread = on_each(places, work)
-    records, rows = [record for record, _ in done.values()], [row for _, row in done.values()]
+    records = [_record(name, places[name], document) for name, document in done.items()]
+    rows = [_row(name, document) for name, document in done.items()]
     if rows:
         _table(output / "summary.csv", rows)
         found = Dataset(root=output, format="made", classes=_labels(records, classes), records=tuple(records))
@@ -142,9 +161,26 @@ def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ..
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
 
 
-def _write(name: str, path: Path, pixels: np.ndarray, said: Inspected, classes: tuple[str, ...],
-           output: Path) -> Record:
-    """The files of one image; its record for the sets."""
+def goes_on(output: Path, identity: str) -> bool:
+    """Whether a folder holds results of this judge, which a killed command left there, say."""
+    try:
+        return json.loads((output / JUDGE).read_text(encoding="utf-8"))["identity"] == identity
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _judged_before(name: str, path: Path, output: Path, identity: str | None) -> dict | None:
+    """What an earlier start has written of an image last, so that all of it is there; None: nothing that counts."""
+    told = output / "defects" / f"{name}.json"
+    if identity is None or not told.is_file() or not path.is_file() or told.stat().st_mtime < path.stat().st_mtime:
+        return None
+    document = json.loads(told.read_text(encoding="utf-8"))
+    return document if (document.get("judge"), document.get("file")) == (identity, str(path)) else None
+
+
+def _write(name: str, path: Path, pixels: np.ndarray, said: Inspected, classes: tuple[str, ...], output: Path,
+           identity: str | None) -> dict:
+    """The files of one image; returns what is told of it."""
     size, pieces, judged = pixels.shape[1::-1], said.pieces, said.judged
     told = [{"id": number, "class": piece.label, "score": round(piece.score, 4), "bbox": list(piece.box),
              "area_px": piece.area_px, "tiles": piece.tiles, "rle": crop_to_rle(piece.crop, piece.x, piece.y, size),
@@ -155,17 +191,22 @@ def _write(name: str, path: Path, pixels: np.ndarray, said: Inspected, classes: 
                 "score": said.frame.score, "rule": said.rule, "reason": said.reason, **said.beside,
                 "warning": said.frame.part.warning, "seconds": said.frame.seconds,
                 **({} if judged is None else {"measured": judged.part.measured, "part": dict(judged.part_features)}),
-                "defects": told}
+                "defects": told, "judge": identity}
     numbers = np.zeros(size[::-1], np.uint16)
     for number, piece in reversed(list(enumerate(pieces, 1))):          # the surest defect lies on top
         numbers[piece.y:piece.box[3], piece.x:piece.box[2]][piece.crop] = number
     for folder in ("defects", "overlays", "numbers"):
         (output / folder / name).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(output / "defects" / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
     write_bytes(output / "numbers" / f"{name}.png", encode_png(numbers))
     picture = verdict_picture(shown(pixels, white_point([pixels])), pieces, said.verdict, classes)
     write_bytes(output / "overlays" / f"{name}.jpg", encode_jpeg(picture, 90))
-    instances = tuple(crop_instance(piece.crop, piece.x, piece.y, size, piece.label) for piece in pieces)
+    write_bytes(output / "defects" / f"{name}.json", (json.dumps(document, indent=1) + "\n").encode())
+    return document
+
+
+def _record(name: str, path: Path, document: dict) -> Record:
+    size = document["width"], document["height"]
+    instances = tuple(crop_instance(*rle_crop(one["rle"]), size, one["class"]) for one in document["defects"])
     return Record(image=path, name=name, size=size, instances=instances)
 
 
@@ -174,9 +215,10 @@ def _labels(records: Sequence[Record], classes: tuple[str, ...]) -> tuple[str, .
     return (*classes, *sorted({item.label for record in records for item in record.instances} - set(classes)))
 
 
-def _row(name: str, said: Inspected) -> tuple:
-    return (name, said.verdict, f"{said.frame.score:.4f}", len(said.pieces), sum(one.area_px for one in said.pieces),
-            said.rule, said.reason, f"{sum(said.frame.seconds.values()):.3f}")
+def _row(name: str, told: dict) -> tuple:
+    return (name, told["verdict"], f"{told['score']:.4f}", len(told["defects"]),
+            sum(one["area_px"] for one in told["defects"]), told["rule"], told["reason"],
+            f"{sum(told['seconds'].values()):.3f}")
 
 
 def _table(path: Path, rows: Sequence[tuple]) -> None:

@@ -8,6 +8,7 @@
 
 Mode "or" asks Mask R-CNN about every tile: either of the two may reject, nothing is saved.
 """
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from core.errors import CheckpointError
 from core.metrics.decisions import ThresholdConfig, choose_threshold, decide, wilson
 from core.progress import Progress
 
+from .anomaly import fingerprint
 from .apply import Inspected, Inspector
 from .apply import load as load_inspector
 from .data import LEAST_PX, defect_mask, open_data
@@ -64,6 +66,13 @@ class Hybrid:
         if flagged:
             return replace(said, verdict="review", rule="screen", reason=f"{unlike}, but no defect was named")
         return replace(said, verdict="good", rule="screen", reason="no tile unlike good parts")
+
+    @property
+    def identity(self) -> str:
+        """Equal where everything is that a verdict depends on; of a screen that was loaded."""
+        said = [self.inspector.identity, fingerprint(self.screen.model), self.screen.config.data.model_dump_json(),
+                self.screen.config.model.model_dump_json(), repr(self.limit), self.mode]
+        return hashlib.sha256("|".join(said).encode()).hexdigest()[:16]
 
 
 def load(detector: Path, screen: Path, overrides: Sequence[str], device: torch.device, *, rules: Path | None = None,

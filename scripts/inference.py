@@ -24,7 +24,7 @@ EPILOG = """examples:
 The detector is the best of OUTPUT/PRODUCT/runs, or OUTPUT/PRODUCT/checkpoints/best_model.pth where that alone was
 copied here. Results go to OUTPUT/PRODUCT/inference_results/TIME: summary.csv, defects/NAME.json,
 overlays/NAME.jpg, numbers/NAME.png (each defect's pixels by its id + 1), and coco and labelme, which
-can be corrected by hand and learned from again."""
+can be corrected by hand and learned from again. Killed, the same command with --output DIR goes on in DIR."""
 WAYS = {"image": "a patch: no background is looked for", "folder": "a folder of patches, and those below it",
         "full_image": "a whole frame: background, tiles, merging; or a folder of frames"}
 
@@ -57,8 +57,9 @@ def main() -> None:
                           f"{len(chosen) + given.evaluate}")
     product = given.output_root / given.model
     source = detector(given.checkpoint, product)
-    output = experiment.free(given.output or product / "inference_results" / time.strftime("%Y%m%d-%H%M%S"),
-                             given.overwrite)
+    output = given.output or product / "inference_results" / time.strftime("%Y%m%d-%H%M%S")
+    if given.evaluate:
+        experiment.free(output, given.overwrite)
     device = choose(given.device)
     whole = [] if chosen != ["image"] and chosen != ["folder"] else ["frame.foreground.method=none"]
     if given.hybrid:
@@ -69,19 +70,26 @@ def main() -> None:
             values = registry.resolve("detect.hybrid:measure")(both, source, product, limit)
             write_metrics(output, values)
         else:
-            values = registry.resolve("detect.apply:judge_files")(both, both.inspector.detector.classes,
-                                                                  getattr(given, chosen[0]), output)
+            values = judged(both, both.inspector.detector.classes, getattr(given, chosen[0]), output, given.overwrite)
         for line in told(values):
             print(line)
     elif given.evaluate:
         for line in told(evaluated(source, product, given.set, output, device)):
             print(line)
     else:
-        values = registry.resolve("detect.apply:apply")(source, {"input": getattr(given, chosen[0])}, output,
-                                                        [*whole, *given.set], device, given.rules)
+        inspector = registry.resolve("detect.apply:load")(source, [*whole, *given.set], device, given.rules)
+        values = judged(inspector, inspector.detector.classes, getattr(given, chosen[0]), output, given.overwrite)
         for name, value in values.items():
             print(f"{name}: {value:g}")
     print(f"{output}: results")
+
+
+def judged(judge, classes: tuple[str, ...], source: Path, output: Path, overwrite: bool) -> dict[str, float]:
+    """See detect.apply.judge_files. A command that was killed goes on where --output holds its own results."""
+    identity = judge.identity
+    if not registry.resolve("detect.apply:goes_on")(output, identity):
+        experiment.free(output, overwrite)
+    return registry.resolve("detect.apply:judge_files")(judge, classes, source, output, None if overwrite else identity)
 
 
 def detector(given: Path | None, product: Path) -> Path:

@@ -181,6 +181,11 @@ def test_the_inference_command(run, root, tmp_path, monkeypatch, capsys):
         code, text = start(*usual, way, patch, "--output", tmp_path / way)
         assert code == 0, text
         assert (tmp_path / way / "summary.csv").is_file()
+    again = ("--full-image", patch, "--output", tmp_path / "--full-image")
+    assert start(*usual, *again)[0] == 0                    # goes on, with nothing left to do
+    code, text = start(*usual, *again, "--set", "frame.overlap_px=4")
+    assert (code, "has files in it" in text) == (2, True)
+    assert start(*usual, *again, "--set", "frame.overlap_px=4", "--overwrite")[0] == 0
     code, text = start(*usual, "--evaluate", "--output", tmp_path / "run")
     assert (code, re.search(r"image/escape: [\d.]+ \([\d.]+ to [\d.]+\)", text) is not None) == (0, True), text
     best = root / "checkpoints" / "best_model.pth"

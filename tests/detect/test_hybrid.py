@@ -1,5 +1,6 @@
 """Screen and detector together: the table of verdicts, the limit that val chooses, and what is saved and missed."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from core.data.records import Dataset, Record
 from core.data.shapes import mask_instance
 from core.errors import CheckpointError, DataError
 from core.loop import LoopConfig
-from detect.apply import Inspector, judge_files
+from detect.apply import Inspector, goes_on, judge_files
 from detect.fullimage import FrameConfig
 from detect.hybrid import Hybrid, choose_limit, compare, load
 from detect.merging import Piece
@@ -117,6 +118,37 @@ def test_files_are_judged_and_reasons_written(records, tmp_path):
     assert np.count_nonzero(numbers) == 36
     back: Dataset = formats.read(tmp_path / "out/coco")
     assert sum(len(record.instances) for record in back.records) == 1
+
+
+def test_a_killed_inspection_goes_on_with_the_images_that_are_left(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, level in enumerate((200, 220, 240)):
+        write_image(tmp_path / "in" / f"{number}.png", picture((10 + 20 * number, 8, level), (70, 20, 250)))
+    inspector, seen = Inspector(Bright(), CONFIG, 0.5), []
+
+    def judge(pixels):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(pixels)
+        return inspector(pixels)
+
+    def judged(identity):
+        seen.clear()
+        return judge_files(judge, ("spot",), tmp_path / "in", tmp_path / "out", identity)["images"], len(seen)
+    with pytest.raises(KeyboardInterrupt):
+        judged("one")
+    assert goes_on(tmp_path / "out", "one")
+    assert not goes_on(tmp_path / "out", "another")
+    assert [judged("one"), judged("one")] == [(3, 1), (3, 0)]
+    judge_files(inspector, ("spot",), tmp_path / "in", tmp_path / "whole")
+    back, whole = (json.loads((tmp_path / name / "coco/annotations.json").read_text()) for name in ("out", "whole"))
+    assert back["annotations"] == whole["annotations"]
+    assert len(back["annotations"]) == 6
+    later = (tmp_path / "out/defects/1.json").stat().st_mtime + 5
+    os.utime(tmp_path / "in/1.png", (later, later))         # the picture has changed since
+    assert judged("one") == (3, 1)
+    with pytest.raises(KeyboardInterrupt):                  # of another judge nothing counts
+        judged("another")
 
 
 def test_a_product_without_a_screen_is_told_how_to_get_one(tmp_path):
