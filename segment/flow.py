@@ -77,13 +77,13 @@ def padded(conv: nn.Conv2d, bands: Bands) -> Bands:
 
 
 def in_windows(layer: nn.Module, bands: Bands, reach: int) -> Bands:
-    """A layer that halves and looks `reach` rows far, with so many rows around each band, which are computed again."""
-    held, above = None, 0
+    """A layer that folds rows and looks `reach` far, with so many rows around each band, which are computed again."""
+    held, above, fold = None, 0, layer.downscale_factor
     for rows, last in bands:
         held = rows if held is None else torch.cat([held, rows], 2)
         end = held.shape[2] - (0 if last else reach)
         if end > above:
-            yield layer(held)[:, :, above // 2:end // 2], last
+            yield layer(held)[:, :, above // fold:end // fold], last
             start = max(0, end - reach)
             held, above = held[:, :, start:], end - start
 

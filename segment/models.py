@@ -21,7 +21,7 @@ MOST_OTHER_SHARE = 0.1      # of a network's tensors may be of another shape in 
 def build(config: NetworkConfig, outputs: int, channels: int) -> nn.Module:
     """The network that a config names, with `stride` and `reach` (None: unbounded or unknown). Raises ConfigError."""
     if isinstance(config, CompactConfig):
-        return Compact(outputs, channels, widths=config.widths, contrast=config.contrast)
+        return Compact(outputs, channels, widths=config.widths, contrast=config.contrast, fold_px=config.fold_px)
     if isinstance(config, SmallUNetConfig):
         return SmallUNet(outputs, channels, filters=config.filters, batch_norm=config.batch_norm)
     if isinstance(config, SmpConfig):

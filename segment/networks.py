@@ -119,34 +119,35 @@ class SmallUNet(nn.Module):
 
 
 class Compact(nn.Module):
-    """The default: a residual U-Net on the half-resolution grid, with logits at full resolution.
+    """The default: a residual U-Net on a coarser grid, with logits at full resolution.
 
-    Four pixels become one with all their channels, so nothing is lost on the way in, and the last layer gives each of
-    the four its own logits. Skips are added, not concatenated. `widths` are the channels at 1/2, 1/4, 1/8, ...;
-    `contrast` gives it a channel more, see Contrasted.
+    Blocks of fold_px x fold_px become one with all their channels, so nothing is lost on the way in, and the last layer
+    gives each pixel of a block its own logits. Skips are added, not concatenated. `widths` are the channels on the grid
+    and on coarser ones, each of half the resolution; `contrast` gives it a channel more, see Contrasted.
     """
 
     def __init__(self, outputs: int, channels: int = 3, *, widths: Sequence[int] = (16, 32, 64, 128, 256),
-                 contrast: bool = True):
+                 contrast: bool = True, fold_px: int = 2):
         super().__init__()
-        self.stem = nn.Sequential(Contrasted() if contrast else nn.PixelUnshuffle(2),
-                                  ConvNorm(4 * channels + contrast, widths[0], 3))
+        block = fold_px ** 2
+        self.stem = nn.Sequential(Contrasted(fold_px) if contrast else nn.PixelUnshuffle(fold_px),
+                                  ConvNorm(block * channels + contrast, widths[0], 3))
         self.encoder = nn.ModuleList(Residual(width) for width in widths)
         self.down = nn.ModuleList(ConvNorm(a, b, 2, stride=2) for a, b in zip(widths, widths[1:]))
         self.up = nn.ModuleList(nn.Sequential(ConvNorm(b, a, 1), nn.Upsample(scale_factor=2))
                                 for a, b in zip(widths, widths[1:]))
         self.decoder = nn.ModuleList(Residual(width) for width in widths[:-1])
-        self.head = nn.Sequential(ConvNorm(widths[0], 2 * widths[0], 3), nn.Conv2d(2 * widths[0], 4 * outputs, 1),
-                                  nn.PixelShuffle(2))
-        with torch.no_grad():           # four equal answers to begin with, or the four would learn a chequered pattern
+        self.head = nn.Sequential(ConvNorm(widths[0], 2 * widths[0], 3), nn.Conv2d(2 * widths[0], block * outputs, 1),
+                                  nn.PixelShuffle(fold_px))
+        with torch.no_grad():           # equal answers to begin with, or a block would learn a chequered pattern
             for values in self.head[1].parameters():
-                values.copy_(values[::4].repeat_interleave(4, 0))
-        self.stride = max(2 ** len(widths), CELL_PX if contrast else 0)
+                values.copy_(values[::block].repeat_interleave(block, 0))
+        self.stride = max(fold_px * 2 ** (len(widths) - 1), CELL_PX if contrast else 0)
         inner = [("conv", 1), ("conv", 1)]
-        steps = len(widths) - 1
-        first = [("conv", Contrasted.reach if contrast else 0), ("down",), ("conv", 1), *inner]
-        self.reach = reach([*first, *[("down",), *inner] * steps, *[("up",), *inner] * steps, ("conv", 1), ("up",)],
-                           self.stride)
+        steps, folds = len(widths) - 1, fold_px.bit_length() - 1
+        first = [("conv", Contrasted.reach if contrast else 0), *[("down",)] * folds, ("conv", 1), *inner]
+        last = [*[("up",), *inner] * steps, ("conv", 1), *[("up",)] * folds]
+        self.reach = reach([*first, *[("down",), *inner] * steps, *last], self.stride)
 
     def forward(self, images: Tensor) -> Tensor:
         x, skips = self.encoder[0](self.stem(images)), []
@@ -159,7 +160,7 @@ class Compact(nn.Module):
 
 
 class Contrasted(nn.PixelUnshuffle):
-    """Four pixels as one with all their channels, and one channel more: local contrast.
+    """Blocks of fold_px x fold_px as one with all their channels, and one channel more: local contrast.
 
     That is the grey level against that around it, in units of how much it changes there. Dark and bright, smooth and
     rough surfaces look alike in it: with few images the network learns much faster. Means are over cells on a fixed
@@ -167,21 +168,22 @@ class Contrasted(nn.PixelUnshuffle):
     """
     reach = (NEAR_CELLS // 2 + 1 + WIDE_CELLS // 2 + 1 + 1) * CELL_PX
 
-    def __init__(self):
-        super().__init__(2)
+    def __init__(self, fold_px: int = 2):
+        super().__init__(fold_px)
+        self.side = CELL_PX // fold_px          # of a cell, on the coarser grid
 
     def forward(self, images: Tensor) -> Tensor:
-        grey = nn.functional.avg_pool2d(images, 2).mean(1, keepdim=True)
-        change = grey - around(grey, NEAR_CELLS)
-        contrast = change / (around(change.square(), WIDE_CELLS).sqrt() + LEAST_CHANGE)
+        grey = nn.functional.avg_pool2d(images, self.downscale_factor).mean(1, keepdim=True)
+        change = grey - around(grey, NEAR_CELLS, self.side)
+        contrast = change / (around(change.square(), WIDE_CELLS, self.side).sqrt() + LEAST_CHANGE)
         return torch.cat([super().forward(images), contrast], 1)
 
 
-def around(values: Tensor, cells: int) -> Tensor:
-    """The mean over so many cells to a side, less at the border, smoothly from cell to cell; on the half grid."""
-    means = nn.functional.avg_pool2d(values, CELL_PX // 2)
+def around(values: Tensor, cells: int, side: int) -> Tensor:
+    """The mean over so many cells of `side` to each side, less at the border, smoothly from cell to cell."""
+    means = nn.functional.avg_pool2d(values, side)
     means = nn.functional.avg_pool2d(means, cells, 1, cells // 2, count_include_pad=False)
-    return nn.functional.interpolate(means, scale_factor=CELL_PX // 2, mode="bilinear")
+    return nn.functional.interpolate(means, scale_factor=side, mode="bilinear")
 
 
 class ConvNorm(nn.Sequential):

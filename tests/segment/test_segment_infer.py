@@ -40,7 +40,8 @@ def noisy(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 NETWORKS = {"compact": noisy(Compact(3, widths=(8, 8, 8))), "small": noisy(SmallUNet(1, filters=4)),
-            "flexunet": noisy(FlexUNet(3, levels=3, base_filters=4, base_kernel=5, batch_norm=True))}
+            "flexunet": noisy(FlexUNet(3, levels=3, base_filters=4, base_kernel=5, batch_norm=True)),
+            "folds of 4": noisy(Compact(2, widths=(8, 8), fold_px=4))}
 
 
 def image(size: tuple[int, int], seed: int = 0) -> np.ndarray:

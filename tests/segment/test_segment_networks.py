@@ -2,6 +2,7 @@
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -102,7 +103,8 @@ def test_the_default_is_small_and_cheap():
 
 @pytest.mark.parametrize(("network", "channels"), [
     (FlexUNet(4, levels=3, base_filters=2, base_kernel=5), 3), (SmallUNet(filters=4), 1),
-    (Compact(7, widths=(4, 8, 8)), 3), (Compact(1, 1, widths=(4, 8)), 1)], ids=lambda value: type(value).__name__)
+    (Compact(7, widths=(4, 8, 8)), 3), (Compact(1, 1, widths=(4, 8)), 1), (Compact(2, widths=(4, 8), fold_px=4), 3)],
+    ids=lambda value: type(value).__name__)
 def test_logits_have_the_images_size_for_any_multiple_of_the_stride(network, channels):
     height, width = 3 * network.stride, 5 * network.stride
     logits = network.eval()(torch.rand(2, channels, height, width))
@@ -114,8 +116,9 @@ def test_logits_have_the_images_size_for_any_multiple_of_the_stride(network, cha
     (lambda: FlexUNet(1, base_filters=1, levels=3, base_kernel=3), 96, 23),
     (lambda: FlexUNet(1, base_filters=1, levels=4, base_kernel=7, dilation=2), 400, None),
     (lambda: SmallUNet(filters=2), 96, 23),
-    (lambda: Compact(1, widths=(2, 2, 2), contrast=False), 256, None)],
-    ids=["flexunet", "wide flexunet", "small", "compact"])
+    (lambda: Compact(1, widths=(2, 2, 2), contrast=False), 256, None),
+    (lambda: Compact(1, widths=(2, 2), contrast=False, fold_px=4), 256, None)],
+    ids=["flexunet", "wide flexunet", "small", "compact", "compact, folds of 4"])
 def test_reach_is_that_of_the_gradient(make, length, expected, monkeypatch):
     """In a linear network of positive weights every pixel that counts has a gradient; pooling is made linear too."""
     monkeypatch.setattr(F, "max_pool2d", F.avg_pool2d)
@@ -134,15 +137,16 @@ def test_reach_is_that_of_the_gradient(make, length, expected, monkeypatch):
     assert expected in (None, farthest)
 
 
-def test_contrast_looks_no_farther_than_it_says():
+@pytest.mark.parametrize("fold", [2, 4])
+def test_contrast_looks_no_farther_than_it_says(fold):
     torch.manual_seed(0)
-    layer, images = networks.Contrasted(), torch.rand(1, 3, 8 * networks.CELL_PX, 20 * networks.CELL_PX)
+    layer, images = networks.Contrasted(fold), torch.rand(1, 3, 8 * networks.CELL_PX, 20 * networks.CELL_PX)
     before, seen = layer(images), 0
     for column in range(80, 80 + networks.CELL_PX):
         changed = images.clone()
         changed[..., column] += 0.1
-        columns = (layer(changed) - before).abs().sum((0, 1, 2)).nonzero() * 2
-        seen = max(seen, column - int(columns.min()), int(columns.max()) + 1 - column)
+        columns = (layer(changed) - before).abs().sum((0, 1, 2)).nonzero() * fold
+        seen = max(seen, column - int(columns.min()), int(columns.max()) + fold - 1 - column)
     assert layer.reach - networks.CELL_PX < seen <= layer.reach
 
 
@@ -215,9 +219,10 @@ def test_wrong_networks_are_named(option, message):
         load(SegmentConfig, None, ["data.root=x", "loop.steps=1", "loop.batch_size=1", "network.name=flexunet", option])
 
 
-def test_the_default_begins_without_a_chequered_pattern():
+@pytest.mark.parametrize("fold", [2, 4])
+def test_the_default_begins_without_a_chequered_pattern(fold):
     torch.manual_seed(0)
-    logits = Compact(3, widths=(4, 8)).eval()(torch.rand(1, 3, 16, 16))
-    assert torch.equal(logits[..., ::2, ::2], logits[..., 1::2, 1::2])
-    assert torch.equal(logits[..., ::2, ::2], logits[..., ::2, 1::2])
+    logits = Compact(3, widths=(4, 8), fold_px=fold).eval()(torch.rand(1, 3, 16, 16))
+    for row, column in np.ndindex(fold, fold):
+        assert torch.equal(logits[..., ::fold, ::fold], logits[..., row::fold, column::fold])
     assert logits.std() > 0
