@@ -1,4 +1,5 @@
 """Made metal surfaces: equal to their twin away from the defects, and every mask worth its label."""
+import cv2
 import numpy as np
 import pytest
 
@@ -72,6 +73,20 @@ def test_recipe_of_the_small_unet():
     assert max(picture.count("stain") for picture in labels) == 3
     assert 10 <= sum(not picture for picture in labels) <= 32
     assert set(np.unique(drawn[0].index_mask(metal.CLASSES) > 0)) <= {False, True}
+    light = np.array([sample.clean.mean() / 255 for sample in drawn])
+    swing = np.array([cv2.GaussianBlur(sample.clean[..., 0], (0, 0), 8).std() / 255 for sample in drawn])
+    grain = np.array([(sample.clean[..., 0].astype(float)[:, 1:] - sample.clean[..., 0][:, :-1]).std() / 255 / 2 ** 0.5
+                      for sample in drawn])
+    assert 0.33 < light.min() < 0.45 and 0.65 < light.max() < 0.77          # the levels of the recipe, and its noise
+    assert 0.015 < swing.min() and swing.max() < 0.075 and 0.005 < grain.min() and grain.max() < 0.06
+
+
+def test_the_plain_surface_is_drawn_where_it_is_asked_for_alone(monkeypatch):
+    def never(random, size):
+        raise AssertionError("a plain surface among the others")
+    monkeypatch.setitem(metal.STYLES, "plain", never)
+    for i in range(30):
+        metal.draw(rng(3, i), (64, 64), defects=0)
 
 
 @pytest.mark.parametrize(("options", "message"), [
