@@ -20,7 +20,7 @@ from core.weight_files import read_weights
 from .features import Features
 from .products import Section
 
-FORMAT = 2
+FORMAT = 3
 # Images float [N, 3, H, W] as the features want them, and where the part is, bool [N, H, W]; None: everywhere.
 Batch = tuple[Tensor, Tensor | None]
 TOP = 0.01              # share of the pixels whose mean is the score "top"

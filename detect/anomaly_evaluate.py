@@ -29,6 +29,11 @@ def fitted(model: FromGood, learned: Sequence[Record], held_out: Sequence[Record
            device: torch.device) -> Limits:
     """Fit the model on good images, and find where good ends on others."""
     model.fit(Images(learned, config.data, model.features.light, device).tiles())
+    return limits_of(model, held_out, config, device)
+
+
+def limits_of(model: FromGood, held_out: Sequence[Record], config: AnomalyConfig, device: torch.device) -> Limits:
+    """Where good ends for a fitted model."""
     scores, maps = [], []
     for record in held_out:
         score, found = scored(model, config, read_image(record.image), device)

@@ -10,7 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from .anomaly import Batch, FromGood, ScoreConfig, nothing_to_learn, places
+from core.errors import ConfigError
+
+from .anomaly import Batch, FromGood, ScoreConfig, fingerprint, nothing_to_learn, places
 from .memory import Reservoir, nearest, spread_out
 
 
@@ -23,8 +25,9 @@ class PatchCoreConfig(ScoreConfig):
 
 
 class PatchCore(FromGood):
+    """bank [M, D] holds vectors of good places, standardised by mean and deviation; seen: how many it stands for."""
     Config = PatchCoreConfig
-    kept = ("bank", "mean", "deviation")
+    kept = ("bank", "mean", "deviation", "seen")
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> "PatchCore":
@@ -36,10 +39,34 @@ class PatchCore(FromGood):
                 reservoir.add(rows)
         if not reservoir.count:
             raise nothing_to_learn()
-        self.mean, self.deviation = (value.to(device) for value in reservoir.moments())
-        rows = self._standard(reservoir.rows.float().to(device))
-        count = max(1, min(int(self.config.share * reservoir.count), self.config.most, len(rows)))
-        self.bank = rows[spread_out(rows, count, self.config.seed).to(device)].contiguous()
+        mean, deviation = (value.to(device) for value in reservoir.moments())
+        return self._remember(reservoir.rows.float().to(device), mean, deviation, reservoir.count)
+
+    def update(self, batches: Iterable[Batch]) -> "PatchCore":
+        """Learn from further good images, without those that it has learned from."""
+        return self.merge(PatchCore(self.features, self.config).fit(batches))
+
+    @torch.no_grad()
+    def merge(self, other: "PatchCore") -> "PatchCore":
+        """Remember what another one of the same features does as well; the memory is spread out anew over both."""
+        if fingerprint(self.features) != fingerprint(other.features):
+            raise ConfigError("patchcore: memories of different features cannot be merged, got "
+                              f"{fingerprint(other.features)[:8]} for {fingerprint(self.features)[:8]}. Fit both with "
+                              "the same weights")
+        parts = self, other
+        counts = [int(part.seen[0]) for part in parts]
+        shares = [count / sum(counts) for count in counts]
+        mean = sum(share * part.mean.double() for share, part in zip(shares, parts))
+        square = sum(share * (part.deviation.double().square() + (part.mean.double() - mean).square())
+                     for share, part in zip(shares, parts))
+        rows = torch.cat([part.bank * part.deviation + part.mean for part in parts])
+        return self._remember(rows, mean.float(), square.sqrt().float(), sum(counts))
+
+    def _remember(self, rows: Tensor, mean: Tensor, deviation: Tensor, seen: int) -> "PatchCore":
+        self.mean, self.deviation, self.seen = mean, deviation, torch.tensor([seen])
+        rows = self._standard(rows)
+        count = max(1, min(int(self.config.share * seen), self.config.most, len(rows)))
+        self.bank = rows[spread_out(rows, count, self.config.seed).to(rows.device)].contiguous()
         return self
 
     def distances(self, images: Tensor) -> Tensor:

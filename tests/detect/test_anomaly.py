@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core.errors import CheckpointError, DataError
+from core.errors import CheckpointError, ConfigError, DataError
 from core.metrics.anomaly import map_figures
 from core.metrics.decisions import auroc
 from core.seeding import rng
@@ -142,6 +142,23 @@ def test_equal_seeds_equal_memories_and_files_come_back(tmp_path, score):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match="not a PatchCore of good images"):
         PatchCore.load(tmp_path / "other.pt", FilterBank())
+
+
+def test_further_images_are_learned_as_if_all_had_been_there_at_once(fitted):
+    config = fitted.config
+    first, further = [(pictures(range(start, start + 10), plate), None) for start in (100, 110)]
+    updated = PatchCore(FilterBank(), config).fit([first]).update([further])
+    assert torch.equal(updated.seen, fitted.seen)
+    for name in ("mean", "deviation"):
+        assert torch.allclose(getattr(updated, name), getattr(fitted, name), rtol=1e-3, atol=1e-4)
+    images = torch.cat([pictures(range(10), plate), pictures(range(10), lambda number: defective(number)[0])])
+    told, whole = updated(images)[0], fitted(images)[0]
+    apart = (told / whole - 1).abs()
+    assert apart[:10].max() < 0.25
+    assert apart[10:].max() < 0.01
+    assert auroc(told.numpy(), np.repeat([False, True], 10)) > 0.95
+    with pytest.raises(ConfigError, match="memories of different features"):
+        updated.merge(PatchCore(FilterBank(sigmas_px=(1.0, 2.0, 4.0, 6.0)), config).fit([first]))
 
 
 def test_layers_of_a_network_come_on_one_grid():

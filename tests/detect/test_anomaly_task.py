@@ -1,6 +1,9 @@
 """Model 9 as a command: its network trains and goes on, good is remembered with a threshold, files are judged."""
 import csv
 import json
+import runpy
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +112,29 @@ def test_files_are_judged(run, tmp_path):
         AnomalyTask.apply(run, {"input": tmp_path / "in"}, tmp_path / "out", [], CPU)
     with pytest.raises(ConfigError, match="--mask: not for anomaly detection"):
         AnomalyTask.apply(run, {"input": tmp_path, "mask": tmp_path}, tmp_path / "out", [], CPU)
+
+
+def test_further_good_images_are_learned(run, tmp_path, monkeypatch, capsys):
+    folder, further = tmp_path / "anomaly", tmp_path / "new"
+    shutil.copytree(run, folder)
+    further.mkdir()
+    write_image(further / "new.png", 255 - plate(60))       # unlike the others, until it is learned
+    before = screen.load(folder, [], CPU)
+    assert before(255 - plate(60)).rejected
+
+    def start(*options) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["update_screen.py", *map(str, options), "--device", "cpu"])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(Path(__file__).parents[2] / "scripts/update_screen.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return left.value.code, printed.out + printed.err
+    code, text = start("--checkpoints", tmp_path, "--good", further)
+    assert (code, "1 images learned" in text) == (0, True), text
+    after = screen.load(folder, [], CPU)
+    assert not after(255 - plate(60)).rejected
+    assert int(after.model.seen) > int(before.model.seen)
+    code, text = start("--checkpoints", tmp_path, "--good", tmp_path / "none")
+    assert code == 2, text
 
 
 def test_a_large_frame_and_one_of_sixteen_bits_are_judged(run):
