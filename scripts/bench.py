@@ -60,7 +60,7 @@ def package(*names: str) -> Callable[[argparse.Namespace], Iterable]:
 
 
 def segment_figures(given: argparse.Namespace, folder: Path) -> Iterable[tuple[str, ...]]:
-    for part, name in (("tiles", "magnetic_tile"), ("surfaces", ""), ("profiles", "aluminum_large")):
+    for part, name in (("surfaces", ""), ("tiles", "magnetic_tile"), ("profiles", "aluminum_large")):
         if name and not (SHARED / name).is_dir():
             yield f"segment, {name}", "left out", f"{SHARED / name} is not there"
             continue

@@ -42,14 +42,14 @@ def balanced(target: Tensor, classes: int) -> Tensor:
 
     The fourth root: a class of few px is heard, and one that is merely smaller than the background not seen everywhere.
     """
-    counts = torch.bincount(target[target != IGNORE], minlength=classes).float()
+    counts = counted_px(target, classes)
     return (counts.max() / counts.clamp(min=1)).pow(0.25).clamp(min=1, max=MOST_WEIGHT)
 
 
 def cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Mean of -log p of the true class over the pixels that count, each weighted by its class; 0 where none counts."""
     total = F.cross_entropy(logits, target, weights, ignore_index=IGNORE, reduction="sum", label_smoothing=smoothing)
-    return total / _mass(target, weights)
+    return total / _mass(target, weights, logits.shape[1])
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None = None,
@@ -58,14 +58,14 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, weights: Tensor | None 
     counted = target != IGNORE
     wanted = (target == 1).float() * (1 - smoothing) + smoothing / 2
     each = F.binary_cross_entropy_with_logits(logits[:, 0].float(), wanted, reduction="none")
-    return (each * _pixel_weights(target, weights))[counted].sum() / _mass(target, weights)
+    return torch.where(counted, each * _pixel_weights(target, weights), 0.0).sum() / _mass(target, weights, 2)
 
 
 def focal(logits: Tensor, target: Tensor, gamma: float, weights: Tensor | None = None) -> Tensor:
     """Cross entropy times (1 - p of the true class) ** gamma (Lin et al. 2017, equation 4)."""
     log_p = log_probability_of_truth(logits, target)
     each = -log_p * (1 - log_p.exp()).clamp(min=0) ** gamma * _pixel_weights(target, weights)
-    return torch.where(target != IGNORE, each, 0.0).sum() / _mass(target, weights)
+    return torch.where(target != IGNORE, each, 0.0).sum() / _mass(target, weights, max(2, logits.shape[1]))
 
 
 def dice_loss(logits: Tensor, target: Tensor, *, background: bool = False) -> Tensor:
@@ -73,12 +73,14 @@ def dice_loss(logits: Tensor, target: Tensor, *, background: bool = False) -> Te
 
     Where none occurs, all classes are asked for, so that predicting something on clean images still costs.
     """
-    counted = (target != IGNORE)[:, None]
-    p, truth = probabilities(logits) * counted, one_hot(target, logits.shape[1]) * counted
+    p, truth = probabilities(logits), is_of_class(target, logits.shape[1])
     if logits.shape[1] > 1 and not background:
         p, truth = p[:, 1:], truth[:, 1:]
-    overlap, mass, area = ((values).sum((0, 2, 3)) for values in (p * truth, p + truth, truth))
-    by_class = 1 - (2 * overlap + SMOOTH) / (mass + SMOOTH)
+    counted = (target != IGNORE)[:, None]
+    if not bool(counted.all()):
+        p = torch.where(counted, p, 0.0)
+    overlap, area = torch.where(truth, p, 0.0).sum((0, 2, 3)), truth.sum((0, 2, 3)).float()
+    by_class = 1 - (2 * overlap + SMOOTH) / (p.sum((0, 2, 3)) + area + SMOOTH)
     present = (area > 0).float() if bool((area > 0).any()) else torch.ones_like(area)
     return (by_class * present).sum() / present.sum()
 
@@ -97,10 +99,15 @@ def log_probability_of_truth(logits: Tensor, target: Tensor) -> Tensor:
     return logits.float().log_softmax(1).gather(1, known[:, None])[:, 0]
 
 
-def one_hot(target: Tensor, outputs: int) -> Tensor:
-    """float32 [N, K, H, W] of a target; all zero where the pixel is to be ignored."""
+def is_of_class(target: Tensor, outputs: int) -> Tensor:
+    """bool [N, K, H, W] of a target; of no class where the pixel is to be ignored."""
     numbers = torch.arange(outputs, device=target.device) if outputs > 1 else torch.ones(1, device=target.device)
-    return (target[:, None] == numbers[None, :, None, None]).float()
+    return target.to(torch.uint8)[:, None] == numbers[None, :, None, None].to(torch.uint8)
+
+
+def counted_px(target: Tensor, classes: int) -> Tensor:
+    """float32 [classes]: how many pixels are of each; those to be ignored are left out."""
+    return torch.bincount(target.flatten(), minlength=IGNORE + 1)[:classes].float()
 
 
 def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
@@ -108,6 +115,6 @@ def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
     return torch.ones_like(target, dtype=torch.float32) if weights is None else weights.float()[known]
 
 
-def _mass(target: Tensor, weights: Tensor | None) -> Tensor:
-    counted = target != IGNORE
-    return (_pixel_weights(target, weights) * counted).sum().clamp(min=1e-6)
+def _mass(target: Tensor, weights: Tensor | None, classes: int) -> Tensor:
+    counts = counted_px(target, classes)
+    return (counts if weights is None else counts * weights.float()).sum().clamp(min=1e-6)

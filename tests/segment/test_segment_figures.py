@@ -37,10 +37,18 @@ def test_time_is_that_of_the_steps(tmp_path, monkeypatch):
     assert figures.seconds(tmp_path) == 6 * 9 + 6 * 2 + 4
     assert figures.seconds(tmp_path, skip=2) == 4
     monkeypatch.setattr(figures, "trained", lambda config, run, device: None)
-    monkeypatch.setattr(figures, "seconds", lambda run, skip: 12.0)
-    config = figures.in_the_same_time(CONFIG, tmp_path / "rival", 100)
-    assert config.loop.steps == 100 // (12.0 / (figures.TRIAL_STEPS - figures.TRIAL_STEPS // 2))
-    assert figures.in_the_same_time(CONFIG, tmp_path / "rival", 900) == config      # as it was begun
+    monkeypatch.setattr(figures, "seconds", lambda run, skip: 12.0 if run.name.endswith("own") else 36.0)
+    other = figures.changed(CONFIG, {"loop.steps": 70})
+    config = figures.in_the_same_time(CONFIG, other, tmp_path / "rival")
+    assert config.loop.steps == 3 * 70
+    assert figures.in_the_same_time(CONFIG, CONFIG, tmp_path / "rival") == config      # as it was begun
+
+
+def test_seams_are_counted_on_the_lines_of_the_earlier_tiles(tmp_path):
+    labels = np.zeros((600, 1100), np.uint8)
+    labels[:512, 300:1024] = 2
+    write_bytes(tmp_path / "7.png", encode_png(labels, palette=np.zeros((3, 3), np.uint8)))
+    assert figures.seams(tmp_path / "7.png").tolist() == [724 + 512, 1 + 2, 512, 599 + 1099 - 3]
 
 
 def test_halves_hold_the_whole(tmp_path):
