@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from core.data import formats, splits
 from core.data.formats.masks import index_mask
 from core.data.hashing import Fingerprint, fingerprints
-from core.data.images import read_image, to_tensor
+from core.data.images import is_grey, read_image, to_tensor
 from core.data.records import Dataset as LabelledSet
 from core.data.records import Record
 from core.data.shapes import instance_crop
@@ -130,8 +130,12 @@ class Crops(Dataset):
         crop, target = self._cut(random, number, centre, places)
         if self.augment.enabled and self.augment.paste:
             crop, target = self._with_another(rng(self.seed, draw, PASTED), crop, target)
-        image = draw_light(random, self.augment, to_tensor(crop).numpy())
-        image = image if self.config.channels == 3 else image.mean(0, keepdims=True, dtype=np.float32)
+        grey = is_grey(crop)
+        image = draw_light(random, self.augment, to_tensor(crop[..., :1] if grey else crop).numpy())
+        if self.config.channels == 3:
+            image = np.repeat(image, 3, axis=0) if grey else image
+        else:
+            image = image.mean(0, keepdims=True, dtype=np.float32)
         return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(target.astype(np.int64))
 
     def _cut(self, random: np.random.Generator, number: int, centre: tuple[float, float],
@@ -166,11 +170,10 @@ class Crops(Dataset):
         """A record, and a centre so that some pixel of one of its defects lies in the middle half of the crop."""
         number, place = self._defect(random)
         record = self.records[number]
-        crop, x, y = instance_crop(record.instances[place], record.size)
-        rows, columns = crop.nonzero()
+        rows, columns = self.images.get((number, "defect", place), lambda: pixels_of(record, place))
         at = random.integers(len(rows))
         shift = random.integers(-(self.config.crop_px // 4), self.config.crop_px // 4 + 1, 2)
-        return number, self._held(record.size, (x + columns[at] + shift[0], y + rows[at] + shift[1]))
+        return number, self._held(record.size, (columns[at] + shift[0], rows[at] + shift[1]))
 
     def _defect(self, random: np.random.Generator) -> tuple[int, int]:
         """A record and the place of one of its instances; classes in turn."""
@@ -209,6 +212,13 @@ class Crops(Dataset):
         return tuple(
             min(max(int(at) + offset, half), length - 1 - half) if length >= self.config.crop_px
             else length // 2 - 0.5 + (0.5 - offset) for at, length in zip(place, size))
+
+
+def pixels_of(record: Record, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of a defect's pixels, int32 each."""
+    crop, x, y = instance_crop(record.instances[place], record.size)
+    rows, columns = crop.nonzero()
+    return (rows + y).astype(np.int32), (columns + x).astype(np.int32)
 
 
 def reduced(pixels: np.ndarray, labels: np.ndarray, by: int) -> tuple[np.ndarray, np.ndarray]:
