@@ -21,6 +21,7 @@ from .anomaly import check_count
 from .anomaly_apply import apply
 from .anomaly_data import Crops, Images, good_of, open_data
 from .anomaly_evaluate import fitted, measure
+from .anomaly_export import export
 from .anomaly_settings import AnomalyConfig
 from .defect_network import STRIDE, DefectNetwork
 from .feature_sources import build
@@ -100,6 +101,11 @@ class AnomalyTask:
               on: torch.device) -> dict[str, float]:
         """See detect.anomaly_apply."""
         return apply(run, inputs, output, overrides, on)
+
+    @classmethod
+    def export(cls, run: Path, output: Path, overrides: Sequence[str], images: Path | None) -> dict[str, object]:
+        """See detect.anomaly_export."""
+        return export(run, output, overrides, images)
 
     def _phase(self, name: str, module: nn.Module) -> Phase:
         train = self.config.train

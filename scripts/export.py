@@ -1,4 +1,4 @@
-"""Write a trained segmenter as an ONNX file, after holding its answers against the network's own."""
+"""Write a trained segmenter or anomaly model as an ONNX file, after holding its answers against the network's own."""
 import sys
 from pathlib import Path
 
@@ -31,11 +31,11 @@ def main() -> None:
         raise OutputError(f"--output: a file is there already, got {given.output}. Choose another name, or --overwrite")
     model, task_type = experiment.chosen_model(given.model)
     if not hasattr(task_type, "export"):
-        raise ConfigError(f"--model {given.model}: not one that can be exported. Only the segmenter is")
+        raise ConfigError(f"--model {given.model}: not one that can be exported. The segmenter and anomaly models are")
     run = experiment.finished_run(given.checkpoints, model)
     found = task_type.export(run, given.output, given.set, given.input)
-    print(f"largest difference of a probability: {found['difference']:.2g}; same label: "
-          f"{100 * found['same_label']:.3f} % of the pixels")
+    same = f"; same label: {100 * found['same_label']:.3f} % of the pixels" if "same_label" in found else ""
+    print(f"largest difference of {found.get('of', 'a probability')}: {found['difference']:.2g}{same}")
     print(f"{given.output}: {found['mebibytes']:.1f} MiB, from {run}")
 
 

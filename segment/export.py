@@ -4,7 +4,6 @@ The file takes `image`, float32 [N, C, H, W] in 0..1 with sides that are multipl
 float32 [N, K, H, W]: probabilities of background and classes, or of the defect alone where K = 1. What a program needs
 to know beside that is in its metadata (FACTS), as JSON; scripts/run_onnx.py is such a program.
 """
-import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from core.data.images import image_places, read_image, write_bytes
-from core.errors import ConfigError, OutputError
+from core.errors import OutputError
+from core.onnx_packages import FACTS, OPSET, needed
 from core.seeding import rng
 
 from .apply import Segmenter, load
@@ -23,9 +23,6 @@ from .infer import up_to
 from .losses import probabilities
 from .panels import palette
 
-FACTS = "defectforge"
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-OPSET = 18
 LARGEST_SIDES = 2048            # of the input, in strides
 MOST_APART, LEAST_EQUAL = 1e-3, 0.9999
 CHECKED_PX = 512
@@ -61,15 +58,6 @@ def export(run: Path, output: Path, overrides: Sequence[str], images: Path | Non
     output.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(output, data)
     return {**found, "mebibytes": len(data) / 2 ** 20}
-
-
-def needed() -> tuple:
-    """The modules onnx and onnxruntime. ConfigError: one of PACKAGES is not there."""
-    try:
-        return tuple(importlib.import_module(name) for name in PACKAGES)[::2]
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"export: needs packages that are not installed, got '{error}'. "
-                          f"pip install -r requirements-extras.txt, or {' '.join(PACKAGES)}") from error
 
 
 def graph(network: nn.Module, segmenter: Segmenter) -> bytes:

@@ -11,6 +11,7 @@ import torch
 
 from core.data.images import read_mask, write_image
 from core.errors import ConfigError, OutputError
+from core.onnx_packages import FACTS, PACKAGES
 from segment import export
 from segment.apply import apply
 from segment.task import SegmentTask
@@ -22,7 +23,7 @@ WITHOUT = "import sys\nfor name in ('torch', 'cv2', 'core', 'segment'): sys.modu
 
 @pytest.fixture(scope="module")
 def packages():
-    for name in export.PACKAGES:
+    for name in PACKAGES:
         pytest.importorskip(name, reason=f"{name}, an extra, is not installed")
 
 
@@ -104,7 +105,7 @@ def test_the_file_says_what_a_program_needs_to_know(exported):
     import onnx
     path, _ = exported
     stored = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
-    facts = json.loads(stored[export.FACTS])
+    facts = json.loads(stored[FACTS])
     assert facts["classes"] == ["square", "disc"]
     assert (facts["stride"], facts["reach"], facts["channels"]) == (4, 23, 3)
     assert len(facts["colours"]) == 2
