@@ -20,6 +20,7 @@ from core.tiling import mirror
 from .anomaly_settings import AnomalyDataConfig, TrainConfig
 from .foreground import foreground
 from .pasted import pasted
+from .varied import varied
 
 LEAST_DEVIATION = 1e-3      # of an image in 0..1: what is flatter is not scaled up
 SAMPLED_PX = 100_000        # of an image, from which its middle and spread are taken
@@ -125,27 +126,47 @@ class Crops(Dataset):
         crop = self._crop(index, random)
         mask = np.zeros(crop.shape[:2], bool)
         if self.defects:
-            chances = np.array(self.train.defects)
-            for _ in range(random.choice(len(chances), p=chances / chances.sum())):
-                donor = self._crop(int(random.integers(len(self.records))), random)
-                crop, more = pasted(crop, donor, random)
-                mask |= more
-            crop = crop * np.float32(random.uniform(0.8, 1.25)) + np.float32(random.normal(0, 0.15))
+            if self.light == "standard":
+                crop, mask = self._with_defects(crop, random)
+            else:
+                middle, unit = crop.mean(), max(crop.std(), np.float32(LEAST_DEVIATION))
+                crop, mask = self._with_defects(crop, random, middle, unit)
+                crop = (crop * unit + middle).clip(0, 1)
         for axis in (0, 1):
             if random.random() < 0.5:
                 crop, mask = np.flip(crop, axis), np.flip(mask, axis)
         return (torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32)),
                 torch.from_numpy(mask[None].astype(np.float32)))
 
+    def _with_defects(self, crop: np.ndarray, random: np.random.Generator, middle: float = 0.0,
+                      unit: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """A crop in units from a middle, changed as good ones differ and with none, one or more defects; their mask."""
+        def other() -> np.ndarray:
+            return (self._crop(int(random.integers(len(self.records))), random) - middle) / unit
+        crop, mask, chances = (crop - middle) / unit, np.zeros(crop.shape[:2], bool), np.array(self.train.defects)
+        if self.train.varied:
+            crop = varied(crop, other(), random)
+        for _ in range(random.choice(len(chances), p=chances / chances.sum())):
+            crop, more = pasted(crop, other(), random)
+            mask |= more
+        return crop * np.float32(random.uniform(0.8, 1.25)) + np.float32(random.normal(0, 0.15)), mask
+
     def _crop(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """A crop of an image, float32 [S, S, 3], often at its border, where parts end; a smaller image is mirrored."""
-        image, side = self._image(index), self.train.crop_px
-        spans = []
-        for length in image.shape[:2]:
-            room = max(length - side, 0)
-            first = min(max(int(random.integers(-side // 4, room + side // 4 + 1)), 0), room)
-            spans.append(np.arange(first, first + side) if length >= side else mirror(length, side).numpy())
-        return image[spans[0]][:, spans[1]]
+        """A crop of an image, float32 [S, S, 3], often at its border, where parts end; a smaller image is mirrored.
+
+        Cut a little smaller or larger, and scaled, where images may be stretched.
+        """
+        image, side, spans = self._image(index), self.train.crop_px, []
+        for length, stretch in zip(image.shape[:2], np.exp(random.uniform(-1, 1, 2) * self.train.stretch)):
+            cut = round(side * stretch)
+            room = max(length - cut, 0)
+            first = min(max(int(random.integers(-cut // 4, room + cut // 4 + 1)), 0), room)
+            spans.append(np.arange(first, first + cut) if length >= cut else mirror(length, cut).numpy())
+        crop = image[spans[0]][:, spans[1]]
+        if crop.shape[:2] == (side, side):
+            return crop
+        smaller = crop.shape[0] > side and crop.shape[1] > side
+        return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
     def _image(self, index: int) -> np.ndarray:
         """A prepared image [H, W, 3], kept where there is room."""

@@ -69,6 +69,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.01, ge=0)
     defects: tuple[float, ...] = Field((0.3, 0.55, 0.15), min_length=2, description="chance of no, one, two, ... "
                                                                                     "synthetic defects on a crop")
+    stretch: float = Field(0.35, ge=0, le=1, description="of a crop's sides: up to e to this power, smaller or larger")
+    varied: bool = Field(True, description="crops differ in light and contrast, and some show an end of the part; "
+                                           "before defects are pasted")
     cache_mib: int = Field(512, ge=0, description="decoded images kept in memory, for each worker")
 
 

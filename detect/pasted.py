@@ -1,9 +1,10 @@
 """Synthetic defects pasted into good images: what a network learns to find before it has seen a real one.
 
-A defect is a region (line, blob, cloud, band, corner) and a content (darker, brighter, another place's surface, turned,
-smeared, of another contrast); both are drawn apart, so that what is learned is "unlike its surroundings", not a list.
+A defect is a region (line, pit, chip, strip, patch, cloud, band) and a content (darker, brighter, streakier, another
+place's surface, turned, smeared); both are drawn apart, so that what is learned is "unlike its surroundings".
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,8 +12,7 @@ import numpy as np
 from core.synthetic.texture import blob, noise, ribbon, walk
 
 Draw = np.random.Generator
-LEAST_PX = 6            # of a region; smaller ones are drawn anew
-LEAST_CHANGE = 0.35     # mean change of a region in deviations of its image, or it is no defect
+LEAST_PX = 3            # of a region; smaller ones are drawn anew
 TRIES = 4
 
 
@@ -22,31 +22,49 @@ def pasted(image: np.ndarray, donor: np.ndarray, random: Draw) -> tuple[np.ndarr
     Returns the changed image, and its mask bool [H, W]; without a defect where none of some tries shows.
     """
     for _ in range(TRIES):
-        region = REGIONS[random.choice(len(REGIONS), p=SHARES)]
-        cover = region(image.shape[:2], random)
+        kind = KINDS[random.choice(len(KINDS), p=[one.share for one in KINDS])]
+        cover = kind.region(image.shape[:2], random)
         if np.count_nonzero(cover > 0.5) < LEAST_PX:
             continue
-        content = CONTENTS[random.integers(len(CONTENTS))] if region not in (line, hair) else shade
+        content = kind.contents[random.integers(len(kind.contents))]
         made = image + (content(image, donor, random) - image) * cover[..., None]
         mask = cover > 0.4
-        if np.abs(made - image)[mask].mean() >= LEAST_CHANGE:
+        if np.abs(made - image)[mask].mean() >= kind.least:
             return made.astype(np.float32), mask
     return image, np.zeros(image.shape[:2], bool)
 
 
 def line(size: tuple[int, int], random: Draw) -> np.ndarray:
-    """A wandering line of 1.5 to 5 px."""
-    return _curve(size, random, random.uniform(0.8, 2.5), random.uniform(0.02, 0.5))
+    """A wandering line, as a crack is, of 1 to 2.5 px."""
+    return _curve(size, random, random.uniform(0.4, 1.3), random.uniform(0.02, 0.4))
 
 
-def hair(size: tuple[int, int], random: Draw) -> np.ndarray:
-    """A fine, nearly straight line of 1 to 2 px."""
-    return _curve(size, random, random.uniform(0.5, 1.1), random.uniform(0, 0.25))
-
-
-def spot(size: tuple[int, int], random: Draw) -> np.ndarray:
+def pit(size: tuple[int, int], random: Draw) -> np.ndarray:
     """A small irregular spot."""
-    return _blob(size, random, np.exp(random.uniform(np.log(1.5), np.log(9))))
+    return _blob(size, random, np.exp(random.uniform(np.log(1.2), np.log(6))))
+
+
+def chip(size: tuple[int, int], random: Draw) -> np.ndarray:
+    """A piece broken off one of the sides."""
+    along, off = random.uniform(0, 1), random.normal(0, 0.04)
+    place = ((off, along), (1 + off, along), (along, off), (along, 1 + off))[random.integers(4)]
+    field = blob(random, random.uniform(0.05, 0.3) * min(size), random.uniform(1, 3), random.choice([0, np.pi / 2]),
+                 random.uniform(0.1, 0.6))
+    return _placed(_soft(field, random.uniform(0.3, 1.5)), size, (place[0] * size[0], place[1] * size[1]))
+
+
+def strip(size: tuple[int, int], random: Draw) -> np.ndarray:
+    """A strip or a corner along the sides, as a tool leaves it: straight, or a little wavy."""
+    y, x = np.mgrid[:size[0], :size[1]].astype(np.float32)
+    tilt = random.normal(0, 0.06)
+    wavy = random.uniform(0, 3) * noise(random, size[::-1], random.uniform(4, 15)) if random.random() < 0.6 else 0
+    down, across, soft = y + tilt * x + wavy, x - tilt * y + wavy, random.uniform(0.5, 3)
+    inside = np.full(size, np.inf, np.float32)
+    for side in random.choice(4, random.integers(1, 4), replace=False):
+        share = random.uniform(0.1, 0.6)
+        inside = np.minimum(inside, (size[0] * share - down, down - size[0] * (1 - share),
+                                     size[1] * share - across, across - size[1] * (1 - share))[side])
+    return _soft(inside, soft)
 
 
 def patch(size: tuple[int, int], random: Draw) -> np.ndarray:
@@ -76,12 +94,22 @@ def band(size: tuple[int, int], random: Draw) -> np.ndarray:
     return _soft(wavy, random.uniform(0.5, 3))
 
 
+def dark(image: np.ndarray, donor: np.ndarray, random: Draw) -> np.ndarray:
+    """Darker, the surface showing through or not."""
+    return _level(image, random) - random.uniform(0.5, 3)
+
+
+def uneven(image: np.ndarray, donor: np.ndarray, random: Draw) -> np.ndarray:
+    """Streakier or duller than the rest, and a little brighter or darker."""
+    level = cv2.GaussianBlur(image, (0, 0), 6).reshape(image.shape)
+    grain = np.exp((1 if random.random() < 0.7 else -1) * random.uniform(0.1, 0.9))
+    return level + (image - level) * grain - _sign(random) * random.uniform(0.15, 1.4)
+
+
 def shade(image: np.ndarray, donor: np.ndarray, random: Draw) -> np.ndarray:
     """Darker or brighter, the surface showing through or not."""
-    through = random.choice([0.0, random.uniform(0, 1), 1.0])
-    level = cv2.blur(image, (15, 15)).reshape(image.shape)
     grain = noise(random, image.shape[1::-1], random.uniform(0.5, 3))[..., None] * random.uniform(0, 0.5)
-    return level + through * (image - level) + grain + _sign(random) * random.uniform(0.6, 3.5)
+    return _level(image, random) + grain + _sign(random) * random.uniform(0.6, 3.5)
 
 
 def transplant(image: np.ndarray, donor: np.ndarray, random: Draw) -> np.ndarray:
@@ -112,9 +140,19 @@ def contrasted(image: np.ndarray, donor: np.ndarray, random: Draw) -> np.ndarray
         random.normal(0, 0.5)
 
 
-REGIONS: tuple[Callable, ...] = (line, hair, spot, patch, cloud, band)
-SHARES = (0.2, 0.15, 0.25, 0.15, 0.1, 0.15)
-CONTENTS: tuple[Callable, ...] = (shade, shade, transplant, turned, smeared, contrasted)
+@dataclass(frozen=True)
+class Kind:
+    """Regions and what may fill them; `share` of all defects, `least` mean change in deviations that shows."""
+    region: Callable[[tuple[int, int], Draw], np.ndarray]
+    contents: tuple[Callable[[np.ndarray, np.ndarray, Draw], np.ndarray], ...]
+    share: float
+    least: float = 0.4
+
+
+ANY = (shade, shade, transplant, turned, smeared, contrasted)
+KINDS = (Kind(line, (dark, shade), 0.25), Kind(pit, (dark, shade, smeared), 0.25),
+         Kind(strip, (uneven,), 0.16, least=0.25), Kind(patch, ANY, 0.1), Kind(cloud, ANY, 0.06), Kind(band, ANY, 0.06),
+         Kind(chip, (dark, shade, smeared, transplant), 0.12))
 
 
 def _curve(size: tuple[int, int], random: Draw, half_px: float, jitter: float) -> np.ndarray:
@@ -128,13 +166,23 @@ def _curve(size: tuple[int, int], random: Draw, half_px: float, jitter: float) -
 
 def _blob(size: tuple[int, int], random: Draw, radius_px: float) -> np.ndarray:
     field = blob(random, radius_px, random.uniform(1, 2.5), random.uniform(0, np.pi), random.uniform(0.1, 0.8))
-    cover = _soft(field, random.uniform(0.3, 1.5))
+    return _placed(_soft(field, random.uniform(0.3, 1.5)), size, [random.integers(length) for length in size])
+
+
+def _placed(cover: np.ndarray, size: tuple[int, int], middle: Sequence[float]) -> np.ndarray:
+    """A small cover with its middle at (y, x), cut where it leaves the image."""
     placed = np.zeros(size, np.float32)
-    y, x = (int(random.integers(length)) - side // 2 for length, side in zip(size, cover.shape))
-    rows, columns = (slice(max(at, 0), min(at + side, length)) for at, side, length in
+    y, x = (int(at) - side // 2 for at, side in zip(middle, cover.shape))
+    rows, columns = (slice(min(max(at, 0), length), min(max(at + side, 0), length)) for at, side, length in
                      zip((y, x), cover.shape, size))
     placed[rows, columns] = cover[rows.start - y:rows.stop - y, columns.start - x:columns.stop - x]
     return placed
+
+
+def _level(image: np.ndarray, random: Draw) -> np.ndarray:
+    """The image, its surroundings' level alone, or something between."""
+    level = cv2.blur(image, (15, 15)).reshape(image.shape)
+    return level + random.choice([0.0, random.uniform(0, 1), 1.0]) * (image - level)
 
 
 def _soft(field: np.ndarray, width: float) -> np.ndarray:

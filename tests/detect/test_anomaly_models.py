@@ -15,6 +15,7 @@ from detect.memory import nearest, spread_out
 from detect.padim import Padim, PadimConfig
 from detect.pasted import pasted
 from detect.patchcore import PatchCore, PatchCoreConfig
+from detect.varied import varied
 from tests.detect.test_anomaly import pictures, slow_spread_out
 from tests.sets import defective, plate
 
@@ -125,3 +126,14 @@ def test_synthetic_defects_change_what_their_mask_says_and_nothing_far_from_it()
         else:
             assert not changed.any()
     assert shown > 50
+
+
+def test_good_surfaces_vary_without_a_mark_of_their_own():
+    image, other = (rng(3, k).standard_normal((48, 64, 3)).astype(np.float32) for k in (0, 1))
+    made = [varied(image, other, rng(5, number)) for number in range(40)]
+    assert all(one.shape == image.shape and one.dtype == np.float32 and np.isfinite(one).all() for one in made)
+    assert np.array_equal(made[7], varied(image, other, rng(5, 7)))
+    assert sum(not np.array_equal(one, image) for one in made) > 30
+    sides = [min(one[0].mean(), one[-1].mean(), one[:, 0].mean(), one[:, -1].mean()) for one in made]
+    assert 2 < np.count_nonzero(np.array(sides) < -1.8) < 16, "some parts end, at a side"
+    assert all(abs(one[12:-12, 12:-12].mean()) < 2 for one in made)

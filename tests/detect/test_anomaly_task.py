@@ -17,8 +17,8 @@ from core.errors import CheckpointError, ConfigError, DataError
 from core.loop import train
 from core.runlog import open_run
 from detect import screen
-from detect.anomaly_data import good_of, open_data
-from detect.anomaly_settings import AnomalyConfig, AnomalyDataConfig
+from detect.anomaly_data import Crops, good_of, open_data
+from detect.anomaly_settings import AnomalyConfig, AnomalyDataConfig, TrainConfig
 from detect.anomaly_task import AnomalyTask
 from detect.feature_sources import IMAGENET, FeaturesConfig, build
 from tests.sets import defective, plate, write_coco
@@ -90,6 +90,17 @@ def test_it_goes_on_as_if_it_had_never_stopped(plates, tmp_path):
     made = torch.load(tmp_path / "run" / "memory.pt", weights_only=True)
     assert torch.equal(made["learned"]["bank"], memory["learned"]["bank"])
     assert made["beside"] == memory["beside"]
+
+
+@pytest.mark.parametrize(("light", "least", "most"), [("plain", 0, 1), ("standard", -20, 20)])
+def test_crops_with_defects_keep_to_their_scale(plates, light, least, most):
+    dataset, _ = open_data(AnomalyDataConfig(root=plates))
+    crops = Crops(good_of(dataset, "train"), AnomalyDataConfig(root=plates), TrainConfig(crop_px=48), light, 0, True)
+    made = [crops[number % len(crops), number] for number in range(24)]
+    assert all(least <= image.min() and image.max() <= most and image.shape == (3, 48, 48) for image, _ in made)
+    assert all(torch.equal(*pair) for pair in zip(crops[3, 5], crops[3, 5]))
+    assert 8 < sum(bool(mask.any()) for _, mask in made) < 24
+    assert len({round(float(image.mean()), 4) for image, _ in made}) > 20
 
 
 def test_files_are_judged(run, tmp_path):
