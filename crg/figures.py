@@ -101,7 +101,7 @@ def rows(folder: Path, source: Source, count: int, judge: Judge, ways: str) -> I
     places = chosen_places(source.unseen, bank, count)
     judges = judge(with_shapes(source.known, DefectBank.build(source.known)))
     yield named(source, "real, unseen", judges.figures(with_shapes(source.unseen, unseen)))
-    features = extractor(EXTRACTOR)(real_crops(source.unseen, unseen, count))
+    features = extractor(EXTRACTOR)(real_crops(source.unseen, unseen))
     for name, generator in generators(folder / "models", bank):
         if ways in name:
             gate = Gate(bank, near_copy_off=generator.copies)
@@ -166,11 +166,12 @@ def chosen_places(unseen: Dataset, bank: DefectBank, count: int) -> list[Place]:
     return places
 
 
-def real_crops(unseen: Dataset, bank: DefectBank, count: int) -> list[np.ndarray]:
-    """Crops of as many real defects as there are places, the classes alike where there are enough."""
+def real_crops(unseen: Dataset, bank: DefectBank) -> list[np.ndarray]:
+    """Crops of real defects, of each class as many as there are of the rarest."""
+    count = min(len(bank.of(label)) for label in bank.labels)
     paths = {record.name: record.image for record in unseen.records}
     return [crop_of(images.read_image(paths[crop.record]), placed(crop)) for label in bank.labels
-            for crop in bank.of(label)[:count // len(bank.labels)]]
+            for crop in bank.of(label)[:count]]
 
 
 def with_shapes(dataset: Dataset, bank: DefectBank) -> Dataset:
