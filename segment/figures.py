@@ -44,7 +44,7 @@ def tiles(folder: Path, root: Path, seeds: int = 3, rivals: int = 1) -> Iterator
             yield from tested("magnetic tile, FlexUNet", rival, folder / f"tile-flexunet-{seed}", f"seed {seed}")
 
 
-def surfaces(folder: Path, count: int = 2500) -> Iterator[Row]:
+def surfaces(folder: Path, count: int = 1500) -> Iterator[Row]:
     """Made surfaces: the recipe of the synthetic-surface UNet, 10 epochs, and a better one in the same time."""
     root = folder / "surfaces"
     make_set(Recipe(count=count, seed=0, size=None, **SURFACES), root, ["masks"])
@@ -120,13 +120,14 @@ def mean_row(what: str, each: dict[str, float]) -> Row:
 
 
 def in_the_same_time(config: SegmentConfig, other: SegmentConfig, run: Path) -> SegmentConfig:
-    """The config with as many steps as take the time of the other's, by short trials of both, one after the other: what
-    else runs on the machine slows both."""
+    """The config with as many steps as take the time of the other's, or with its own if they are fewer: by short trials
+    of both, one after the other, so that what else runs on the machine slows both."""
     known = run.with_name(f"{run.name}-steps.json")
     if not known.is_file():
         own, its = (of_a_step(each, run.with_name(f"{run.name}-trial-{name}"))
                     for name, each in (("own", config), ("other", other)))
-        write_bytes(known, json.dumps(max(1, int(other.loop.steps * its / own))).encode())
+        steps = max(1, min(config.loop.steps, int(other.loop.steps * its / own)))
+        write_bytes(known, json.dumps(steps).encode())
     steps = json.loads(known.read_text(encoding="utf-8"))
     return changed(config, {"loop.steps": steps, "loop.evaluate_every": max(1, steps // 4)})
 

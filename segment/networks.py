@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 CELL_PX, NEAR_CELLS, WIDE_CELLS = 8, 3, 5       # of Contrasted
 LEAST_CHANGE = 0.02     # standard deviation of grey levels, full scale 1: smoother places are not made rough
+SMALL = 0.1             # of the usual weights, before batch norm: their direction alone counts, and turns sooner
 RARE = -3.0             # logit of a defect to begin with: at small rates it takes many steps to learn that most is none
 TRUNCATED = 0.87962566103423978     # standard deviation of a normal distribution cut off at two of its own
 ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh,
@@ -108,7 +109,12 @@ class SmallUNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * made, made, 2, stride=2) for made in (2 * f, f))
         self.merge = nn.ModuleList([block(4 * f, 2 * f), block(2 * f, f)])
         self.head = nn.Conv2d(f, outputs, 1)
+        nn.init.kaiming_normal_(self.head.weight)
         nn.init.constant_(self.head.bias, RARE if outputs == 1 else 0.0)
+        for conv in self.modules() if batch_norm else ():
+            if isinstance(conv, nn.Conv2d) and conv.bias is None and conv.in_channels > channels:
+                nn.init.uniform_(conv.weight, -SMALL * conv.weight[0].numel() ** -0.5,
+                                 SMALL * conv.weight[0].numel() ** -0.5)
         self.stride, self.reach = 4, reach(unet_layers([1, 1, 1]), 4)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ def brushed(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
 def plain(rng: np.random.Generator, size: tuple[int, int]) -> Surface:
     """The even surface of the first lessons in segmenting: broad clouds of shading, faint brushed lines, grain."""
     grain = rng.uniform(0, np.pi)
-    clouds = rng.uniform(0.025, 0.06) * noise(rng, size, rng.uniform(24, 48))       # 0.05 to 0.12 at two deviations
-    lines = rng.uniform(0.004, 0.014) * streaks(rng, size, grain, rng.uniform(40, 120), rng.uniform(0.5, 1.0))
+    clouds = rng.uniform(0.0125, 0.03) * noise(rng, size, rng.uniform(24, 48))      # 0.05 to 0.12 from dark to bright
+    lines = rng.uniform(0.002, 0.008) * streaks(rng, size, grain, rng.uniform(40, 120), rng.uniform(0.5, 1.0))
     light = rng.uniform(0.35, 0.75) + clouds + lines + 0.006 * noise(rng, size, 0.6)
     return _whole(rng, light, grain)
 

@@ -18,7 +18,7 @@ def run(tmp_path_factory):
     config = load(SegmentConfig, None, [
         f"data.root={root}", "loop.steps=60", "loop.batch_size=8", "loop.workers=0", "data.crop_px=32", "panels=0",
         "data.defect_share=1", "data.clean_share=0", "network.name=small-unet", "network.filters=4",
-        "optim.learning_rate=0.03", "optim.warmup_steps=0", "optim.ema_half_life_steps=null", "watch=null",
+        "optim.learning_rate=0.01", "optim.warmup_steps=0", "optim.ema_half_life_steps=null", "watch=null",
         "augment.enabled=false", "loop.evaluate_every=60"])
     folder = tmp_path_factory.mktemp("experiment") / "segment"
     record, device = open_run(folder, config.model_dump(mode="json")), torch.device("cpu")

@@ -38,10 +38,11 @@ def test_time_is_that_of_the_steps(tmp_path, monkeypatch):
     assert figures.seconds(tmp_path, skip=2) == 4
     monkeypatch.setattr(figures, "trained", lambda config, run, device: None)
     monkeypatch.setattr(figures, "seconds", lambda run, skip: 12.0 if run.name.endswith("own") else 36.0)
-    other = figures.changed(CONFIG, {"loop.steps": 70})
-    config = figures.in_the_same_time(CONFIG, other, tmp_path / "rival")
+    own, other = (figures.changed(CONFIG, {"loop.steps": steps}) for steps in (500, 70))
+    config = figures.in_the_same_time(own, other, tmp_path / "rival")
     assert config.loop.steps == 3 * 70
-    assert figures.in_the_same_time(CONFIG, CONFIG, tmp_path / "rival") == config      # as it was begun
+    assert figures.in_the_same_time(own, own, tmp_path / "rival") == config         # as it was begun
+    assert figures.in_the_same_time(CONFIG, other, tmp_path / "short").loop.steps == 10
 
 
 def test_seams_are_counted_on_the_lines_of_the_earlier_tiles(tmp_path):

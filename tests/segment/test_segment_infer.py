@@ -35,7 +35,10 @@ def noisy(network: nn.Module, seed: int = 0) -> nn.Module:
     last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
     channels = 1 if isinstance(network, SmallUNet) else 3
     with torch.no_grad():
-        last.weight /= network.eval()(torch.rand(1, channels, 64, 64)).std()
+        image = torch.rand(1, channels, 64, 64)
+        last.weight /= network.eval()(image).std()
+        if isinstance(network, SmallUNet):
+            last.bias -= network(image).mean()
     return network
 
 
