@@ -7,7 +7,7 @@ import torch
 
 from core import config as configs
 from core import experiment, loop
-from core.errors import DataError
+from core.errors import DataError, Stopped
 from core.runlog import open_run
 
 from .anomaly_settings import AnomalyConfig
@@ -15,8 +15,8 @@ from .anomaly_task import AnomalyTask
 
 TILE = Path(__file__).resolve().parents[2] / "shared" / "data" / "magnetic_tile"
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "anomaly.yaml"
-COMMON = ("data.ratios=[0.5,0.2,0.3]", "threshold.false_alarms=0.05", "loop.batch_size=16", "loop.workers=0",
-          "loop.save_every=100")
+COMMON = ("data.ratios=[0.6,0.25,0.15]", "data.scale=0.75", "threshold.false_alarms=0.05", "loop.batch_size=8",
+          "loop.workers=0", "loop.save_every=100")
 SHOWN = ("image/auroc", "image/ap", "image/f1_max", "pixel/auroc", "pixel/ap", "pixel/aupro_30")
 # On the features of the first seed's run: overrides, and steps.
 OTHERS = {"padim": (("model.aligned=true", "data.resize_px=[256,256]"), 1),
@@ -48,7 +48,9 @@ def trained(run: Path, options: list[str], file: Path | None = CONFIG) -> list[d
     config = configs.load(AnomalyConfig, file, [f"data.root={TILE}", *options])
     device = torch.device("cpu")
     opened = open_run(run, config.model_dump(mode="json"))
-    loop.train(experiment.build(AnomalyTask, config, device, opened), config.loop, opened, device=device)
+    code = loop.train(experiment.build(AnomalyTask, config, device, opened), config.loop, opened, device=device)
+    if code:
+        raise Stopped(f"stopped in {run}; the same command goes on", code - 128)
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line["kind"] == "evaluate"]
 

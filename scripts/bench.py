@@ -32,8 +32,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=5, help="timed steps of each in `midg` (default: %(default)s)")
     parser.add_argument("--midg-steps", type=int, nargs=2, default=(700, 600), metavar="N",
                         help="of model 1 and of model 3 in `midg-figures` (default: 700 600)")
-    parser.add_argument("--anomaly-steps", type=int, default=2000, metavar="N", help="of each seed in "
-                        "`anomaly-figures` (default: 2000)")
+    parser.add_argument("--anomaly-steps", type=int, default=8000, metavar="N", help="of each seed in "
+                        "`anomaly-figures` (default: 8000)")
     parser.add_argument("--folder", type=Path, help="keeps what the trainings make: after a kill they go on")
     given = parser.parse_args()
     parts = {**TIMINGS, **TRAININGS}
