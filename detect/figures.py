@@ -15,7 +15,7 @@ from .anomaly_task import AnomalyTask
 
 TILE = Path(__file__).resolve().parents[2] / "shared" / "data" / "magnetic_tile"
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "anomaly.yaml"
-COMMON = ("data.ratios=[0.6,0.25,0.15]", "data.scale=0.75", "threshold.false_alarms=0.05", "loop.batch_size=8",
+COMMON = ("data.ratios=[0.5,0.2,0.3]", "data.scale=0.75", "threshold.false_alarms=0.05", "loop.batch_size=8",
           "loop.workers=0", "loop.save_every=100")
 SHOWN = ("image/auroc", "image/ap", "image/f1_max", "pixel/auroc", "pixel/ap", "pixel/aupro_30")
 # On the features of the first seed's run: overrides, and steps.
