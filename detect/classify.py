@@ -32,7 +32,8 @@ from .score_picture import score_picture
 
 SPLITS, FIGURES = "splits.json", "figures.json"
 PUBLISHED = {"resnet18": "ResNet18_Weights.IMAGENET1K_V1", "resnet50": "ResNet50_Weights.IMAGENET1K_V1",
-             "efficientnet_b0": "EfficientNet_B0_Weights.IMAGENET1K_V1"}
+             "efficientnet_b0": "EfficientNet_B0_Weights.IMAGENET1K_V1",
+             "efficientnet_b4": "EfficientNet_B4_Weights.IMAGENET1K_V1"}
 
 
 class Patches(Windows):

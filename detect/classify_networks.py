@@ -37,19 +37,19 @@ class PatchClassifier(nn.Module):
 
 
 def build(name: str, weights: Mapping[str, Tensor] | None = None) -> PatchClassifier:
-    """small, resnet18, resnet50 or efficientnet_b0; `weights` as torchvision names them, their last layer unused.
+    """small, resnet18, resnet50, efficientnet_b0 or _b4; `weights` as torchvision names them, their last layer unused.
 
     ValueError: names the tensors of `weights` that do not fit.
     """
     if name == "small":
         return PatchClassifier(nn.Sequential(small_stages(group_norm, 3)), 4 * SMALL_WIDTH, peaks=True)
-    if name == "efficientnet_b0":
-        plain = efficientnet.efficientnet_b0(weights=None)
+    if name.startswith("efficientnet"):
+        plain = getattr(efficientnet, name)(weights=None)
         unneeded, channels = "classifier.", plain.classifier[1].in_features
     else:
         plain = {"resnet18": resnet.resnet18, "resnet50": resnet.resnet50}[name](weights=None)
         unneeded, channels = "fc.", plain.fc.in_features
     if weights is not None:
         fill(plain, weights, (unneeded,))
-    body = plain.features if name == "efficientnet_b0" else nn.Sequential(*list(plain.children())[:-2])
+    body = plain.features if name.startswith("efficientnet") else nn.Sequential(*list(plain.children())[:-2])
     return PatchClassifier(body, channels, peaks=False)

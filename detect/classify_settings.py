@@ -14,7 +14,8 @@ from .settings import AugmentConfig, DataConfig
 
 class ClassifierConfig(Section):
     """The network."""
-    name: Literal["small", "resnet18", "resnet50", "efficientnet_b0"] = Field("resnet18", description="small: on a CPU")
+    name: Literal["small", "resnet18", "resnet50", "efficientnet_b0", "efficientnet_b4"] = Field(
+        "resnet18", description="small: on a CPU")
     weights: str = Field("none", description="none, a file of torchvision's ImageNet weights, or download")
     side_px: int = Field(320, ge=32, description="side that patches are scaled to")
 

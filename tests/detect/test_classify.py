@@ -82,7 +82,7 @@ def test_it_is_applied_to_files(run, root, tmp_path):
         apply(run, {"mask": source}, tmp_path / "x", [], CPU)
 
 
-@pytest.mark.parametrize("name", ["small", "resnet18", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["small", "resnet18", "efficientnet_b0", "efficientnet_b4"])
 def test_the_map_makes_the_answer(name):
     torch.manual_seed(0)
     network = classify_networks.build(name).eval()
