@@ -16,6 +16,7 @@ from .infer import Rows, predict
 from .settings import InferConfig
 
 BAND_ROWS = 64          # of the smaller image, read at a time
+FAR_ROWS = 256          # yielded at a time where the second pass is the only one
 
 
 def predict_in_context(network: nn.Module, image: Rows, again: Rows, config: InferConfig, channels: int,
@@ -28,6 +29,11 @@ def predict_in_context(network: nn.Module, image: Rows, again: Rows, config: Inf
         yield from predict(network, image, config, channels, finish)
         return
     far = overview(network, again, config, channels)
+    if config.context == 1:             # the pass at native scale would not count
+        width, height = image.size
+        for top in range(0, height, FAR_ROWS):
+            yield top, finish(enlarged(far, config.context_by, top, min(FAR_ROWS, height - top), width))
+        return
     for top, near in predict(network, image, config, channels):
         yield top, finish(torch.lerp(near, enlarged(far, config.context_by, top, *near.shape[1:]), config.context))
 

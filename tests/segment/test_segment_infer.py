@@ -72,6 +72,12 @@ def test_exact_tiles_give_what_the_whole_image_gives(name, size):
         2, sum(side > 3 * infer.up_to(network.reach, network.stride) for side in size)))
 
 
+def test_so_does_the_flow_of_a_large_image():
+    network, pixels = noisy(Compact(1, widths=(4, 4))), image((4097, 3001))
+    found = predict_whole(network, pixels, InferConfig(tile_px=1024), 3)
+    assert (found - at_once(network, pixels, 3)).abs().max() < 1e-4
+
+
 def test_a_halo_that_is_too_small_is_seen(monkeypatch):
     network, pixels = NETWORKS["flexunet"], image((200, 96))
     monkeypatch.setattr(network, "reach", network.reach // 2)

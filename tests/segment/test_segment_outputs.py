@@ -11,6 +11,7 @@ from torch import nn
 from core.data.bands import WholeRows
 from core.data.images import read_image, read_mask, write_image
 from core.errors import ConfigError
+from segment import context
 from segment.apply import apply, load
 from segment.context import enlarged, overview, predict_in_context, shrunk
 from segment.infer import predict_whole
@@ -117,6 +118,18 @@ def test_the_second_pass_is_averaged_with_the_first(scene):
     assert fused[0, 30, 45] == pytest.approx(180 / 255, abs=0.01)       # the middle of what is large stays as it is
     assert fused[0, 5, 5] < 0.7                                         # a single pixel fades
     assert near[0, 5, 5] > 0.99
+
+
+def test_alone_it_saves_the_pass_at_native_scale(scene, monkeypatch):
+    network, rows, config = Brightness().eval(), WholeRows(scene), InferConfig(context=1)
+    far = enlarged(overview(network, rows, config, 3), 4, 0, 53, 70)
+    monkeypatch.setattr(context, "FAR_ROWS", 20)
+    calls = []
+    monkeypatch.setattr(network, "forward", lambda images, before=network.forward: calls.append(1) or before(images))
+    bands = list(predict_in_context(network, rows, rows, config, 3))
+    assert [(top, band.shape[1]) for top, band in bands] == [(0, 20), (20, 20), (40, 13)]
+    assert torch.allclose(torch.cat([band for _, band in bands], 1), far)
+    assert len(calls) == 1
 
 
 def test_without_weight_nothing_is_read_twice(scene):
