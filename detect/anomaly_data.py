@@ -135,8 +135,8 @@ class Crops(Dataset):
         for axis in (0, 1):
             if random.random() < 0.5:
                 crop, mask = np.flip(crop, axis), np.flip(mask, axis)
-        return (torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32)),
-                torch.from_numpy(mask[None].astype(np.float32)))
+        pixels = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1), np.float32))
+        return pixels.expand(3, -1, -1), torch.from_numpy(mask[None].astype(np.float32))
 
     def _with_defects(self, crop: np.ndarray, random: np.random.Generator, middle: float = 0.0,
                       unit: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +152,7 @@ class Crops(Dataset):
         return crop * np.float32(random.uniform(0.8, 1.25)) + np.float32(random.normal(0, 0.15)), mask
 
     def _crop(self, index: int, random: np.random.Generator) -> np.ndarray:
-        """A crop of an image, float32 [S, S, 3], often at its border, where parts end; a smaller image is mirrored.
+        """A crop of an image, float32 [S, S, C], often at its border, where parts end; a smaller image is mirrored.
 
         Cut a little smaller or larger, and scaled, where images may be stretched.
         """
@@ -166,14 +166,16 @@ class Crops(Dataset):
         if crop.shape[:2] == (side, side):
             return crop
         smaller = crop.shape[0] > side and crop.shape[1] > side
-        return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        scaled = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        return scaled.reshape(side, side, -1)
 
     def _image(self, index: int) -> np.ndarray:
-        """A prepared image [H, W, 3], kept where there is room."""
+        """A prepared image [H, W, 3], or a grey one [H, W, 1], kept where there is room."""
         if index in self.held:
             return self.held[index]
         image = prepared(read_image(self.records[index].image), self.config, self.light)
-        made = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
+        grey = image[:1] if torch.equal(image[0], image[1]) and torch.equal(image[0], image[2]) else image
+        made = np.ascontiguousarray(grey.numpy().transpose(1, 2, 0))
         if made.nbytes * (len(self.held) + 1) <= self.train.cache_mib * 2 ** 20:
             self.held[index] = made
         return made
