@@ -22,7 +22,7 @@ TINY = {        # what a training is made small by: of MIDG and by the model's n
     "6": "loop.batch_size=2 sheet.samples=2 sheet.shown=1",
     "7": "network.widths=[4,8] loop.batch_size=2 data.crop_px=64",
     "model1": "network.side_px=64 network.proposals=20 loop.batch_size=2 panels=1",
-    "anomaly": "train.crop_px=48 train.widths=[4,8,8] loop.batch_size=2 model.sampled=500 model.most=20 panels=1 "
+    "anomaly": "train.crop_px=48 train.widths=[4,8,8,8] loop.batch_size=2 model.sampled=500 model.most=20 panels=1 "
                "threshold.false_alarms=0.5",
 }
 EARLIER = "checkpoints/exposed_copper"         # a folder of the published MIDG, as its commands name it
