@@ -36,10 +36,11 @@ class FastSampler:
     def paint(self, jobs: Sequence[Job], device: torch.device | str = "cpu", allowed: Tensor | None = None) -> Painted:
         batch = Batch.of(jobs, self.side, device)
         rows, config = range(len(jobs)), self.config.fast
-        image = self.schedule.noised(batch.clean, config.start, batch.noise(batch.clean))
+        limits = (in_the_middle(self.side) if allowed is None else allowed).to(batch.clean).expand(len(jobs), -1, -1, -1)
+        begun = batch.with_patch(self.drawn_alone(batch, limits)) if config.defect_steps else batch.clean
+        image = self.schedule.noised(begun, config.start, batch.noise(batch.clean))
         noised, patch, mask = image, batch.patch(image, rows), None
         guided = len(self.indices) - config.free_steps
-        limits = (in_the_middle(self.side) if allowed is None else allowed).to(image).expand(len(jobs), -1, -1, -1)
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
             clean = self.predict(image, index)[1]
             if number < guided:
@@ -59,6 +60,15 @@ class FastSampler:
         if not image.isfinite().all():
             raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
         return Painted(image=image, noised=noised, patch=patch, mask=mask)
+
+    def drawn_alone(self, batch: Batch, limits: Tensor) -> Tensor:
+        """A patch by the defect model alone: a defect where one may be, the clean patch round it at every step."""
+        config = self.config.fast
+        patch = self.schedule.noised(batch.clean_patch, config.defect_start, batch.noise(batch.clean_patch))
+        for index, target in itertools.pairwise(spread(config.defect_start, config.defect_steps + 1, config.start)):
+            wanted = torch.lerp(batch.clean_patch, self.propose(patch, index, batch.labels)[1], limits)
+            patch = self.schedule.ddim_step(wanted, self.schedule.noise_in(patch, wanted, index), index, target)
+        return wanted
 
     def predict(self, image: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The noise that the context model sees in the image, and the clean image."""
@@ -90,9 +100,9 @@ class FastSampler:
         return self.schedule.clean_from(image, noise, index).clamp(-1, 1)
 
 
-def spread(start: int, count: int) -> list[int]:
-    """`count` indices from `start` down to 0, evenly."""
-    steps = {round(start * (1 - number / max(count - 1, 1))) for number in range(count)}
+def spread(start: int, count: int, end: int = 0) -> list[int]:
+    """`count` indices from `start` down to `end`, evenly."""
+    steps = {round(start - (start - end) * number / max(count - 1, 1)) for number in range(count)}
     return sorted(steps, reverse=True)
 
 

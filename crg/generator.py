@@ -37,7 +37,7 @@ LEAST_PATCH_PX, LARGEST_PATCH_PX = 32, 64
 ROOM = 1.25                         # a patch is so many times as long as nine tenths of the defects at least
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
 SHEET = SheetConfig(samples=16, shown=8)
-NOISIEST = 0.3                      # share of the schedule: the sampler begins below it
+NOISIEST = {"crg-context": 0.3, "crg-defect": 0.7}     # shares of the schedule: the sampler begins below them
 
 
 @dataclass
@@ -87,7 +87,7 @@ def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: tor
             steps=steps, batch_size=max(settings.batch_size // (2 if context else 1), 1), workers=2 if fast else 0,
             precision="bfloat16" if fast else "float32", clip_norm=1.0, save_every=max(1, steps // SAVES),
             evaluate_every=steps, report_every=max(1, steps // (2 * SAVES))),
-        "loss": LossConfig(noisiest=NOISIEST),
+        "loss": LossConfig(noisiest=NOISIEST[name]),
         "optimizer": OptimizerConfig(learning_rate=1e-3, warmup_steps=min(50, steps), decay_steps=steps),
         "ema": EmaConfig(half_life_steps=max(steps / 20, 1)),
         "sheet": SHEET}

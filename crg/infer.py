@@ -117,14 +117,15 @@ class Painter:
 
 
 def sampler_config(kind: str, learnt: list[ModelConfig]) -> SamplerConfig:
-    """A sampler that begins no noisier than both models have learnt."""
-    schedule = learnt[0].schedule
-    most = min(config.loss.noisiest for config in learnt)
+    """A sampler that begins no noisier than the models, context and defect, have learnt."""
+    schedule, fast = learnt[0].schedule, FastConfig()
     respaced = {**schedule.model_dump(), "respacing": str(min(250, schedule.steps))}
     config = SamplerConfig(kind=kind, mask=MASK, walk=WalkConfig(finish=True), schedule=respaced)
     kept = len(config.schedule.build())
-    start = min(FastConfig().start, int(most * kept) - 1)
-    return config.model_copy(update={"fast": FastConfig(start=max(start, 1))})
+    known = [int(model.loss.noisiest * kept) - 1 for model in learnt]
+    start, defect_start = max(min(fast.start, *known), 1), min(fast.defect_start, known[1])
+    alone = {"defect_start": defect_start} if defect_start > start else {"defect_steps": 0}
+    return config.model_copy(update={"fast": FastConfig(start=start, **alone)})
 
 
 def network_of(shape: Shape, weights: dict[str, np.ndarray]) -> UNet:

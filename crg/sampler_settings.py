@@ -119,6 +119,10 @@ class FastConfig(BaseModel):
     """A few steps straight down, with the prediction corrected in place of the image: no gradients, no search."""
     model_config = STRICT
 
+    defect_start: int = Field(125, ge=1, description="index of the noise from which the defect model alone draws the "
+                              "patch, before both begin at `start`: the noisier, the less is left of the clean one")
+    defect_steps: int = Field(8, ge=0, description="evaluations of the defect model alone; 0: both begin with the clean "
+                              "image")
     start: int = Field(60, ge=1, description="index of the noise put on the clean image")
     steps: int = Field(10, ge=1, description="evaluations of either model")
     free_steps: int = Field(1, ge=0, description="of those, the last ones are without guidance: the context model "
@@ -134,7 +138,10 @@ class FastConfig(BaseModel):
                               "wherever a defect may be, the others where it differs from the clean one")
 
     @model_validator(mode="after")
-    def guided_at_all(self) -> "FastConfig":
+    def steps_fit(self) -> "FastConfig":
+        if self.defect_steps and self.defect_start <= self.start:
+            raise ValueError(f"defect_start must be above start {self.start}, got {self.defect_start}. Raise it, or set "
+                             "defect_steps to 0")
         if self.free_steps >= self.steps:
             raise ValueError(f"free_steps must be below steps {self.steps}, got {self.free_steps}")
         return self
@@ -156,9 +163,10 @@ class SamplerConfig(BaseModel):
     def walk_fits_the_schedule(self) -> "SamplerConfig":
         kept = len(self.schedule.build())
         walk_indices(self.walk, kept)
-        if self.kind == "fast" and self.fast.start >= kept:
-            raise ValueError(f"fast.start must be below the {kept} steps that schedule.respacing keeps, got "
-                             f"{self.fast.start}")
+        for name in ("start", *(["defect_start"] if self.fast.defect_steps else [])):
+            if self.kind == "fast" and getattr(self.fast, name) >= kept:
+                raise ValueError(f"fast.{name} must be below the {kept} steps that schedule.respacing keeps, got "
+                                 f"{getattr(self.fast, name)}")
         return self
 
 

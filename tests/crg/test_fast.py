@@ -4,6 +4,7 @@ import torch
 from pydantic import ValidationError
 
 from core.errors import DefectForgeError
+from crg.batch import Batch
 from crg.fast import FastSampler, spread
 from crg.sampler_settings import FastConfig, MaskConfig, SamplerConfig
 from tests.crg.toy_denoisers import Toys, bump, job, wave
@@ -11,8 +12,9 @@ from tests.crg.toy_denoisers import Toys, bump, job, wave
 CLEAN, CORNER, SIDE = wave(64, 80), (20, 10), 32
 
 
-def config(**fast) -> SamplerConfig:
-    return SamplerConfig(kind="fast", fast=FastConfig(**fast), mask=MaskConfig(min_difference=0.15))
+def config(defect_steps=0, **fast) -> SamplerConfig:
+    return SamplerConfig(kind="fast", fast=FastConfig(defect_steps=defect_steps, **fast),
+                         mask=MaskConfig(min_difference=0.15))
 
 
 def sampler(settings: SamplerConfig) -> FastSampler:
@@ -39,6 +41,21 @@ def test_the_defect_is_there_and_the_rest_is_as_it_was():
     assert changed[:, outside].abs().max() < 1e-5
     assert vars(fast.evaluations) == {"context_forward": 20, "context_backward": 0, "defect_forward": 20,
                                       "defect_backward": 0}
+
+
+def test_the_defect_model_draws_alone_first():
+    fast = sampler(config(defect_steps=6))
+    allowed = torch.zeros(2, 1, SIDE, SIDE)
+    allowed[..., :20] = 1
+    batch = Batch.of(jobs(0, 1), SIDE, "cpu")
+    drawn = fast.drawn_alone(batch, allowed) - batch.clean_patch
+    assert fast.evaluations.defect_forward == 12
+    assert fast.evaluations.context_forward == 0
+    assert drawn[0, :, 14:18, 14:18].mean().item() == pytest.approx(0.75, abs=0.1)
+    assert drawn[1, :, 14:18, 14:18].mean().item() == pytest.approx(-0.75, abs=0.1)
+    assert drawn[..., 20:].abs().max() == 0
+    fast.paint(jobs(0, 1), allowed=allowed)
+    assert fast.evaluations.defect_forward == 12 + 12 + 18
 
 
 class Named:
@@ -125,10 +142,14 @@ def test_indices_are_spread_from_the_start_to_0():
     assert spread(60, 4) == [60, 40, 20, 0]
     assert spread(30, 1) == [30]
     assert spread(2, 9) == [2, 1, 0]
+    assert spread(125, 3, 61) == [125, 93, 61]
 
 
 @pytest.mark.parametrize(("change", "problem"), [({"steps": 3, "free_steps": 3}, "must be below steps 3"),
-                                                 ({"start": 250}, "must be below the 250 steps")])
+                                                 ({"start": 250}, "must be below the 250 steps"),
+                                                 ({"defect_start": 60, "defect_steps": 1}, "must be above start 60"),
+                                                 ({"defect_start": 250, "defect_steps": 1}, "fast.defect_start must be "
+                                                                                            "below the 250 steps")])
 def test_settings_that_cannot_be_are_named(change, problem):
     with pytest.raises(ValidationError, match=problem):
         config(**change)
