@@ -36,7 +36,8 @@ class FastSampler:
     def paint(self, jobs: Sequence[Job], device: torch.device | str = "cpu", allowed: Tensor | None = None) -> Painted:
         batch = Batch.of(jobs, self.side, device)
         rows, config = range(len(jobs)), self.config.fast
-        limits = (in_the_middle(self.side) if allowed is None else allowed).to(batch.clean).expand(len(jobs), -1, -1, -1)
+        limits = (in_the_middle(self.side) if allowed is None else allowed).to(batch.clean)
+        limits = limits.expand(len(jobs), -1, -1, -1)
         begun = batch.with_patch(self.drawn_alone(batch, limits)) if config.defect_steps else batch.clean
         image = self.schedule.noised(begun, config.start, batch.noise(batch.clean))
         noised, patch, mask = image, batch.patch(image, rows), None

@@ -121,8 +121,8 @@ class FastConfig(BaseModel):
 
     defect_start: int = Field(125, ge=1, description="index of the noise from which the defect model alone draws the "
                               "patch, before both begin at `start`: the noisier, the less is left of the clean one")
-    defect_steps: int = Field(8, ge=0, description="evaluations of the defect model alone; 0: both begin with the clean "
-                              "image")
+    defect_steps: int = Field(8, ge=0, description="evaluations of the defect model alone; 0: both begin with the "
+                              "clean image")
     start: int = Field(60, ge=1, description="index of the noise put on the clean image")
     steps: int = Field(10, ge=1, description="evaluations of either model")
     free_steps: int = Field(1, ge=0, description="of those, the last ones are without guidance: the context model "
@@ -140,8 +140,8 @@ class FastConfig(BaseModel):
     @model_validator(mode="after")
     def steps_fit(self) -> "FastConfig":
         if self.defect_steps and self.defect_start <= self.start:
-            raise ValueError(f"defect_start must be above start {self.start}, got {self.defect_start}. Raise it, or set "
-                             "defect_steps to 0")
+            raise ValueError(f"defect_start must be above start {self.start}, got {self.defect_start}. Raise it, or "
+                             "set defect_steps to 0")
         if self.free_steps >= self.steps:
             raise ValueError(f"free_steps must be below steps {self.steps}, got {self.free_steps}")
         return self
