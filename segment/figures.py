@@ -28,6 +28,7 @@ FLEXUNET = {"network": {"name": "flexunet"}, "loss": {"name": "ce"}, "watch": {"
                       "clip_value": 0.5, "ema_half_life_steps": None}, "data.crop_px": 256, "loop.batch_size": 2}
 PROFILES = {"1": [255, 0, 0], "2": [0, 255, 0], "3": [0, 0, 255], "4": [255, 255, 0], "5": [0, 255, 255],
             "6": [255, 0, 255]}
+GRID_PX = 32
 PAIRS = (("247", "249"),)       # large profiles that show the same object
 TRIAL_STEPS = 24
 TILE_PX = 512           # the earlier program's tiles, on whose lines its labels changed 18 and 47 times as often
@@ -61,7 +62,7 @@ def profiles(folder: Path, root: Path) -> Iterator[Row]:
     overrides = [f"data.root={root}", f"data.colours={json.dumps(PROFILES)}"]
     config = configs.load(SegmentConfig, CONFIGS / "segment-aluminium.yaml", overrides)
     names = [record.name for record in formats.read(root, "masks", colours=PROFILES, clean_rings=True).records]
-    each, changes = {}, np.zeros(4, np.int64)
+    each, changes = {}, np.zeros((2, 4), np.int64)
     for left_out in groups(names):
         fold = changed(config, {"data.merge": True, "data.splits": fold_file(folder, names, left_out),
                                 "loss.name": "bce+dice"})
@@ -69,8 +70,9 @@ def profiles(folder: Path, root: Path) -> Iterator[Row]:
         each.update(ious(fold, run))
         changes += sum(seams(run / "test" / f"{name}.png") for name in left_out)
     yield mean_row("aluminium, one object left out, IoU of any defect", each)
-    yield (f"aluminium, label changes on lines {TILE_PX} px apart against elsewhere", f"{seg.seam_ratio(changes):.2f}",
-           "reach below 1.5, the earlier program's 18 and 47")
+    for kind, values in zip(("elsewhere", f"lines {GRID_PX} px apart, the network's own grid"), changes):
+        yield (f"aluminium, label changes on lines {TILE_PX} px apart against {kind}", f"{seg.seam_ratio(values):.2f}",
+               "reach below 1.5, the earlier program's 18 and 47")
     each = {}
     for side in halves(folder / "halves", root):
         names = sorted(path.stem for path in (folder / "halves" / "images").iterdir())
@@ -110,9 +112,12 @@ def ious(config: SegmentConfig, run: Path) -> dict[str, float]:
 
 
 def seams(prediction: Path) -> np.ndarray:
-    """seg.label_changes of a written prediction on the lines of the earlier program's tiles."""
+    """seg.label_changes of a written prediction on the lines of the earlier program's tiles, int64 [2, 4]: against all
+    other lines, and against those on the network's grid, where labels change more often with tiles and without."""
     labels = read_mask(prediction)
-    return seg.label_changes(labels, *(range(TILE_PX, side, TILE_PX) for side in labels.shape))
+    tiles, grid = (seg.label_changes(labels, *(range(step, side, step) for side in labels.shape))
+                   for step in (TILE_PX, GRID_PX))
+    return np.stack([tiles, [*tiles[:2], *(grid - tiles)[:2]]])
 
 
 def mean_row(what: str, each: dict[str, float]) -> Row:

@@ -49,7 +49,11 @@ def test_seams_are_counted_on_the_lines_of_the_earlier_tiles(tmp_path):
     labels = np.zeros((600, 1100), np.uint8)
     labels[:512, 300:1024] = 2
     write_bytes(tmp_path / "7.png", encode_png(labels, palette=np.zeros((3, 3), np.uint8)))
-    assert figures.seams(tmp_path / "7.png").tolist() == [724 + 512, 1 + 2, 512, 599 + 1099 - 3]
+    labels[32:40, 64:70] = 1
+    write_bytes(tmp_path / "7.png", encode_png(labels, palette=np.zeros((3, 3), np.uint8)))
+    every = 2 * (8 + 6)                                     # the small square's outline, two sides on the grid
+    assert figures.seams(tmp_path / "7.png").tolist() == [
+        [724 + 512, 1 + 2, 512 + every, 599 + 1099 - 3], [724 + 512, 1 + 2, 8 + 6, 18 + 34 - 3]]
 
 
 def test_halves_hold_the_whole(tmp_path):
