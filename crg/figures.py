@@ -144,12 +144,12 @@ def steps(exact: SamplerConfig) -> dict[str, SamplerConfig]:
     once = replaced(exact, "walk", passes=1)
     single = replaced(once, "guidance", iterations_first=1, iterations_last=1)
     strided = replaced(single, "walk", time_travel=False, stride=5)
-    first = FastConfig(start=exact.walk.start, steps=7, free_steps=0, together=False)
+    first = FastConfig(start=exact.walk.start, steps=7, defect_steps=0)
     corrected = strided.model_copy(update={"kind": "fast", "fast": first})
-    found = {"exact": exact, "no time travel": once, "one gradient step": single, "every fifth step": strided,
-             "no gradient": corrected, "one picture for both": replaced(corrected, "fast", together=True)}
+    drawn = replaced(corrected, "fast", defect_steps=FastConfig().defect_steps)
     fast = exact.model_copy(update={"kind": "fast"})
-    return {**found, "fast": fast, "bfloat16": fast}
+    return {"exact": exact, "no time travel": once, "one gradient step": single, "every fifth step": strided,
+            "no gradient": corrected, "patch drawn first": drawn, "fast": fast, "bfloat16": fast}
 
 
 def replaced(config: SamplerConfig, section: str, **changes) -> SamplerConfig:

@@ -124,12 +124,12 @@ class FastConfig(BaseModel):
     defect_steps: int = Field(8, ge=0, description="evaluations of the defect model alone; 0: both begin with the "
                               "clean image")
     start: int = Field(60, ge=1, description="index of the noise put on the clean image")
-    steps: int = Field(10, ge=1, description="evaluations of either model")
-    free_steps: int = Field(1, ge=0, description="of those, the last ones are without guidance: the context model "
+    steps: int = Field(8, ge=1, description="evaluations of either model")
+    free_steps: int = Field(0, ge=0, description="of those, the last ones are without guidance: the context model "
                             "makes the defect and its surroundings one picture")
     strength: float = Field(1.0, gt=0, le=1, description="how much of the difference to the defect model's patch, "
                             "inside the mask, and to the clean image, outside, is taken over")
-    together: bool = Field(True, description="the defect model goes on from the context model's image; false: from its "
+    together: bool = Field(False, description="the defect model goes on from the context model's image; false: from its "
                            "own, as published")
     class_pull: float = Field(3.0, ge=0, description="what a class changes in the defect model's patch, against the "
                               "mean of all classes, is multiplied by this; other than 1 it takes an evaluation of "

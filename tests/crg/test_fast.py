@@ -12,8 +12,8 @@ from tests.crg.toy_denoisers import Toys, bump, job, wave
 CLEAN, CORNER, SIDE = wave(64, 80), (20, 10), 32
 
 
-def config(defect_steps=0, **fast) -> SamplerConfig:
-    return SamplerConfig(kind="fast", fast=FastConfig(defect_steps=defect_steps, **fast),
+def config(defect_steps=0, steps=10, **fast) -> SamplerConfig:
+    return SamplerConfig(kind="fast", fast=FastConfig(defect_steps=defect_steps, steps=steps, **fast),
                          mask=MaskConfig(min_difference=0.15))
 
 
@@ -55,7 +55,7 @@ def test_the_defect_model_draws_alone_first():
     assert drawn[1, :, 14:18, 14:18].mean().item() == pytest.approx(-0.75, abs=0.1)
     assert drawn[..., 20:].abs().max() == 0
     fast.paint(jobs(0, 1), allowed=allowed)
-    assert fast.evaluations.defect_forward == 12 + 12 + 18
+    assert fast.evaluations.defect_forward == 12 + 12 + 20
 
 
 class Named:
