@@ -129,8 +129,8 @@ class FastConfig(BaseModel):
                             "makes the defect and its surroundings one picture")
     strength: float = Field(1.0, gt=0, le=1, description="how much of the difference to the defect model's patch, "
                             "inside the mask, and to the clean image, outside, is taken over")
-    together: bool = Field(False, description="the defect model goes on from the context model's image; false: from its "
-                           "own, as published")
+    together: bool = Field(False, description="the defect model goes on from the context model's image; false: "
+                           "from its own, as published")
     class_pull: float = Field(3.0, ge=0, description="what a class changes in the defect model's patch, against the "
                               "mean of all classes, is multiplied by this; other than 1 it takes an evaluation of "
                               "each class")

@@ -11,9 +11,8 @@ ENTRIES = ("train", "test", "scripts")                  # imported by nobody
 
 # A module may import its own row's modules, those of the rows above that it names, and core.errors.
 PURE = ("errors", "files", "seeding", "schedules", "ema", "tiling", "progress", "data.records")
-RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "experiment", "lock", "onnx_packages", "product",
-        "registry",
-        "runlog", "schema", "weight_files")
+RUNS = ("checkpoint", "command", "config", "config_words", "config_yaml", "device", "experiment", "lock",
+        "onnx_packages", "product", "registry", "runlog", "schema", "weight_files")
 LOOP = ("task", "loop", "phase", "feeding", "signals", "watch")
 WORKERS = ("workers", "signals", "errors")
 # Each of these may import those before it.
