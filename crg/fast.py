@@ -40,24 +40,20 @@ class FastSampler:
         limits = limits.expand(len(jobs), -1, -1, -1)
         begun = batch.with_patch(self.drawn_alone(batch, limits)) if config.defect_steps else batch.clean
         image = self.schedule.noised(begun, config.start, batch.noise(batch.clean))
-        noised, patch, mask = image, batch.patch(image, rows), None
-        guided = len(self.indices) - config.free_steps
+        noised, patch, mask = image, batch.patch(image, rows), limits
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
             clean = self.predict(image, index)[1]
-            if number < guided:
-                patch_noise, wanted = self.propose(patch, index, batch.labels)
-                mask = limits
-                if number >= config.open_share * guided:
-                    mask = full_strength(difference_mask(wanted, batch.clean_patch, self.config.mask) * limits)
-                clean = torch.lerp(clean, batch.with_patch(torch.lerp(batch.clean_patch, wanted, mask)),
-                                   config.strength)
+            patch_noise, wanted = self.propose(patch, index, batch.labels)
+            mask = limits
+            if number >= config.open_share * len(self.indices):
+                mask = full_strength(difference_mask(wanted, batch.clean_patch, self.config.mask) * limits)
+            clean = torch.lerp(clean, batch.with_patch(torch.lerp(batch.clean_patch, wanted, mask)), config.strength)
             if target < 0:
                 image = clean
             else:
                 noise = self.schedule.noise_in(image, clean, index)         # else the pull adds up over the steps
                 image = self.schedule.ddim_step(clean, noise, index, target)
-                patch = (batch.patch(image, rows) if config.together
-                         else self.schedule.ddim_step(wanted, patch_noise, index, target))
+                patch = self.schedule.ddim_step(wanted, patch_noise, index, target)
         if not image.isfinite().all():
             raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
         return Painted(image=image, noised=noised, patch=patch, mask=mask)

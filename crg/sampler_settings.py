@@ -125,16 +125,12 @@ class FastConfig(BaseModel):
                               "clean image")
     start: int = Field(60, ge=1, description="index of the noise put on the clean image")
     steps: int = Field(8, ge=1, description="evaluations of either model")
-    free_steps: int = Field(0, ge=0, description="of those, the last ones are without guidance: the context model "
-                            "makes the defect and its surroundings one picture")
     strength: float = Field(1.0, gt=0, le=1, description="how much of the difference to the defect model's patch, "
                             "inside the mask, and to the clean image, outside, is taken over")
-    together: bool = Field(False, description="the defect model goes on from the context model's image; false: "
-                           "from its own, as published")
     class_pull: float = Field(3.0, ge=0, description="what a class changes in the defect model's patch, against the "
                               "mean of all classes, is multiplied by this; other than 1 it takes an evaluation of "
                               "each class")
-    open_share: Share = Field(0.5, description="of the guided steps, the first ones take the defect model's patch over "
+    open_share: Share = Field(0.5, description="of the steps, the first ones take the defect model's patch over "
                               "wherever a defect may be, the others where it differs from the clean one")
 
     @model_validator(mode="after")
@@ -142,8 +138,6 @@ class FastConfig(BaseModel):
         if self.defect_steps and self.defect_start <= self.start:
             raise ValueError(f"defect_start must be above start {self.start}, got {self.defect_start}. Raise it, or "
                              "set defect_steps to 0")
-        if self.free_steps >= self.steps:
-            raise ValueError(f"free_steps must be below steps {self.steps}, got {self.free_steps}")
         return self
 
 

@@ -27,7 +27,7 @@ def jobs(*seeds: int):
 
 
 def test_the_defect_is_there_and_the_rest_is_as_it_was():
-    fast = sampler(config(free_steps=0))
+    fast = sampler(config())
     found = fast.paint(jobs(0, 1))
     x, y = CORNER
     changed = (found.image - CLEAN).mean(dim=1)
@@ -76,7 +76,7 @@ def test_what_a_class_changes_is_strengthened():
     bumps = {}
     for pull in (1.0, 2.0):
         toys = Toys(CLEAN, CORNER, SIDE)
-        fast = FastSampler(toys.context, Named(), config(free_steps=0, class_pull=pull, open_share=1.0), SIDE)
+        fast = FastSampler(toys.context, Named(), config(class_pull=pull, open_share=1.0), SIDE)
         found = fast.paint(jobs(0, 1), allowed=torch.ones(1, 1, SIDE, SIDE))
         bumps[pull] = (CLEAN - found.image)[:, :, y + 16, x + 16].mean(dim=1) / 0.8
         assert fast.evaluations.defect_forward == (20 if pull == 1 else 40)
@@ -91,26 +91,17 @@ def test_a_defect_has_room_to_begin_at_first():
     x, y = CORNER
     high = []
     for share in (0.0, 1.0):
-        settings = config(free_steps=0, open_share=share)
+        settings = config(open_share=share)
         painted = FastSampler(toys.context, toys.defect, settings, SIDE).paint(jobs(0))
         high.append((painted.image[0] - CLEAN)[:, y + 16, x + 16].mean().item())
     assert high[0] == pytest.approx(0, abs=0.02)            # below min_difference
     assert high[1] == pytest.approx(0.16, abs=0.04)
 
 
-def test_free_steps_leave_the_last_word_to_the_context_model():
-    """This toy's has never seen a defect: the more it says, the less is left."""
-    x, y = CORNER
-    left = [(sampler(config(free_steps=free)).paint(jobs(0)).image[0] - CLEAN)[:, y + 16, x + 16].mean().item()
-            for free in (0, 4, 7)]
-    assert left[0] > left[1] + 0.01 > left[2] + 0.02
-    assert left[2] > 0
-
-
 def test_a_defect_stays_where_it_is_allowed():
     allowed = torch.zeros(1, 1, SIDE, SIDE)
     allowed[..., :16] = 1
-    found = sampler(config(free_steps=0)).paint(jobs(0), allowed=allowed)
+    found = sampler(config()).paint(jobs(0), allowed=allowed)
     x, y = CORNER
     changed = (found.image[0] - CLEAN).mean(dim=0)[y:y + SIDE, x:x + SIDE]
     assert changed[:, :16].max() > 0.5
@@ -130,9 +121,8 @@ def test_no_defect_gives_no_mask():
     assert fast.paint(jobs(0)).mask.max() == 0
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_values_that_are_not_finite_are_an_error(together):
-    fast = sampler(config(together=together))
+def test_values_that_are_not_finite_are_an_error():
+    fast = sampler(config())
     fast.context = lambda image, times: image * float("nan")
     with pytest.raises(DefectForgeError, match="not finite"):
         fast.paint(jobs(0))
@@ -145,8 +135,7 @@ def test_indices_are_spread_from_the_start_to_0():
     assert spread(125, 3, 61) == [125, 93, 61]
 
 
-@pytest.mark.parametrize(("change", "problem"), [({"steps": 3, "free_steps": 3}, "must be below steps 3"),
-                                                 ({"start": 250}, "must be below the 250 steps"),
+@pytest.mark.parametrize(("change", "problem"), [({"start": 250}, "must be below the 250 steps"),
                                                  ({"defect_start": 60, "defect_steps": 1}, "must be above start 60"),
                                                  ({"defect_start": 250, "defect_steps": 1}, "fast.defect_start must be "
                                                                                             "below the 250 steps")])
