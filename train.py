@@ -45,11 +45,11 @@ def main() -> int:
     device = choose(given.device)
     folder = None if given.checkpoints is None else experiment.run_folder(given.checkpoints, model)
     task = experiment.build(task_type, config, device, folder, keep=not given.dry_run and rank() == 0)
+    config = getattr(task, "config", config)
     if given.dry_run:
         print(to_yaml(config))
         return loop.dry_run(task, config.loop, device=device)
-    run = open_run(folder, config.model_dump(mode="json"),
-                   command=sys.argv, rank=rank())
+    run = open_run(folder, config.model_dump(mode="json"), command=sys.argv, rank=rank())
     return loop.train(task, config.loop, run, device=device)
 
 

@@ -96,6 +96,14 @@ class Watched(Protocol):
         """Called when an evaluation is on record; run/metrics.jsonl holds everything so far. Write tables, plots."""
 
 
+class Settled(Protocol):
+    """What a task may have besides, if its config leaves something open that the data say.
+
+    config  the config as it is trained by: it is written into the run's folder
+    """
+    config: BaseModel
+
+
 class Applied(Protocol):
     """What a task's class may have besides, for test.py: the model at work on files in place of an evaluation."""
 

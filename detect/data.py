@@ -1,4 +1,5 @@
 """What the detector learns from: windows of images with the masks of their defects, good ones among them."""
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from .settings import AugmentConfig, DataConfig
 
 KEPT_BYTES = 256 * 2 ** 20      # of decoded images, in each process that loads data
 LEAST_PX = 4            # of a defect that is left in a window, or it does not count
+STRIDES = 4, 8, 16, 32, 64      # of the pyramid's levels
+GROUPINGS = 20          # rounds of k-means
 FEATHER_PX = 2.0        # over which a pasted defect fades in
 
 Target = dict[str, Tensor]
@@ -158,6 +161,23 @@ def defect_mask(record: Record) -> np.ndarray:
         if not item.ignore:
             mask |= instance_mask(item, record.size)
     return mask
+
+
+def anchor_sides(records: Sequence[Record], crop_px: int, side_px: int) -> tuple[int, ...]:
+    """Sides of the anchors at strides 4 to 64: the means of five groups of defect sizes, in px of the scaled samples.
+
+    The groups are those of k-means on log(sqrt(width * height)). An anchor is never less than two strides long, or a
+    defect between two of them would overlap with neither.
+    """
+    logs = np.sort([math.log(max(math.sqrt((x2 - x1) * (y2 - y1)) * side_px / min(crop_px, *record.size), 1.0))
+                    for record in records for x1, y1, x2, y2 in (item.box for item in record.instances
+                                                                if not item.ignore)])
+    means = np.linspace(*np.quantile(logs, (0.05, 0.95)), len(STRIDES))
+    for _ in range(GROUPINGS):
+        group = np.abs(logs[:, None] - means).argmin(axis=1)
+        means = np.array([logs[group == one].mean() if (group == one).any() else mean
+                          for one, mean in enumerate(means)])
+    return tuple(max(round(math.exp(mean)), 2 * stride) for mean, stride in zip(np.sort(means), STRIDES))
 
 
 def examples(records: Sequence[Record], count: int) -> list[Record]:

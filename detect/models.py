@@ -22,7 +22,7 @@ def build(config: NetworkConfig, classes: int, batch_size: int) -> networks.Dete
     """The network of a config, with its weights. Raises ConfigError, CheckpointError."""
     kind, _, place = config.weights.partition(":")
     options = config.model_dump(include={"anchors_px", "side_px", "proposals", "regions", "anchor_samples",
-                                         "detections"})
+                                         "anchor_overlap", "detections"})
     state = None if kind == "none" else weights_of(config.name, kind, place)
     try:
         made = networks.build(

@@ -55,13 +55,14 @@ class BoxesBack(GeneralizedRCNNTransform):
 
 def build(name: str, classes: int, *, norm: str = "group", anchors_px: Sequence[int] = (32, 64, 128, 256, 512),
           side_px: int = 640, longest_px: int = 1333, proposals: int = 1000, regions: int = 512,
-          anchor_samples: int = 256, detections: int = 100, trainable_layers: int = 5, still_norms: bool = False,
-          backbone: Mapping[str, Tensor] | None = None) -> Detector:
+          anchor_samples: int = 256, anchor_overlap: float = 0.7, detections: int = 100, trainable_layers: int = 5,
+          still_norms: bool = False, backbone: Mapping[str, Tensor] | None = None) -> Detector:
     """A network for `classes` defect classes; the background is class 0 of its outputs.
 
     norm              "frozen" (with weights), "batch", or "group" (from scratch)
     anchors_px        side of the anchors at strides 4, 8, 16, 32, 64
     side_px           images are scaled so that their shorter side has it, and the longer at most longest_px
+    anchor_overlap    of an anchor with a defect, from which proposals learn from it
     trainable_layers  of the backbone's five, the last ones learn; pyramid and heads always do
     backbone          its weights, as torchvision's classifiers name them
     ValueError: names the tensors of `backbone` that do not fit.
@@ -83,8 +84,8 @@ def build(name: str, classes: int, *, norm: str = "group", anchors_px: Sequence[
         rpn_anchor_generator=generator,
         rpn_head=RPNHead(body.out_channels, len(RATIOS), conv_depth=2 if second else 1),
         rpn_pre_nms_top_n_train=2 * proposals, rpn_post_nms_top_n_train=2 * proposals, rpn_pre_nms_top_n_test=proposals,
-        rpn_post_nms_top_n_test=proposals, rpn_batch_size_per_image=anchor_samples, box_batch_size_per_image=regions,
-        box_detections_per_img=detections)
+        rpn_post_nms_top_n_test=proposals, rpn_batch_size_per_image=anchor_samples, rpn_fg_iou_thresh=anchor_overlap,
+        box_batch_size_per_image=regions, box_detections_per_img=detections)
     _begin(made)
     transform = made.transform
     made.transform = BoxesBack(transform.min_size, transform.max_size, transform.image_mean, transform.image_std)

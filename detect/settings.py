@@ -45,11 +45,16 @@ class NetworkConfig(Section):
     trainable_layers: int = Field(3, ge=0, le=5, description="last layers of a backbone with weights that learn")
     norm: Literal["auto", "frozen", "batch", "group"] = Field("auto", description="auto: frozen with weights")
     side_px: int = Field(640, ge=32, description="shorter side that images are scaled to; 800 helps pin-holes")
-    anchors_px: tuple[int, int, int, int, int] = Field((16, 32, 64, 128, 256), description="at strides 4 to 64")
+    anchors_px: tuple[int, int, int, int, int] | Literal["auto"] = Field(
+        (16, 32, 64, 128, 256), description="sides at strides 4 to 64; auto: by the sizes of the training defects, "
+                                            "and then written into the run's config.yaml")
     proposals: int = Field(1000, ge=10, description="regions looked at in evaluation; twice as many in training")
     regions: int = Field(512, ge=8, description="regions an image that the heads learn from")
     anchor_samples: int = Field(256, ge=2, description="anchors an image that the proposals learn from, at most half "
                                                        "of them on defects; fewer where defects are few and small")
+    anchor_overlap: float = Field(0.7, ge=0.3, lt=1, description="intersection over union with a defect from which an "
+                                  "anchor is one that proposals learn from; below it and above 0.3 it teaches nothing. "
+                                  "0.5 where defects are long or of many shapes: few anchors reach 0.7")
     detections: int = Field(100, ge=1, description="most an image")
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ from core.visualise import grid, overlay, shown, white_point
 
 from . import networks, portable
 from .apply import CLASSES, apply
-from .data import Windows, examples, open_data, training_picture
+from .data import Windows, anchor_sides, examples, open_data, training_picture
 from .fullimage import inspect
 from .history import image_figures, write_history
 from .merging import Piece
@@ -42,10 +42,10 @@ class DetectTask:
     Config = DetectConfig
 
     def __init__(self, config: DetectConfig, device: torch.device, run: Path | None = None, keep: bool = True):
-        self.config, self.device, self.watch = config, device, config.watch
-        self.run = run
+        self.device, self.watch, self.run = device, config.watch, run
         dataset, found = open_data(config.data, None if run is None else run / SPLITS)
         self.classes = dataset.classes
+        self.config = config = settled(config, dataset.of_split("train"))
         self.train_data = Windows(dataset.of_split("train"), self.classes, config.data, config.augment,
                                   config.loop.seed)
         self.held_out = dataset.of_split(config.data.evaluate_on)
@@ -112,6 +112,14 @@ class DetectTask:
               on: torch.device) -> dict[str, float]:
         """See detect.apply."""
         return apply(run, inputs, output, overrides, on)
+
+
+def settled(config: DetectConfig, records: Sequence[Record]) -> DetectConfig:
+    """The config with the anchors that suit the training images, where it leaves them open."""
+    if config.network.anchors_px != "auto" or not any(record.instances for record in records):
+        return config
+    sides = anchor_sides(records, config.data.crop_px, config.network.side_px)
+    return config.model_copy(update={"network": config.network.model_copy(update={"anchors_px": sides})})
 
 
 def doubts(records: Sequence[Record], classes: Sequence[str], on: str) -> list[str]:

@@ -115,6 +115,7 @@ def train(config: StudyConfig, arm: Arm, folder: Path, command: Sequence[str]) -
     settings = network_config(config, folder / "set", arm.seed)
     run, device = experiment.run_folder(folder, model), choose(config.device)
     built = experiment.build(task_type, settings, device, run)
+    settings = getattr(built, "config", settings)
     code = loop.train(built, settings.loop, open_run(run, settings.model_dump(mode="json"), command=list(command)),
                       device=device)
     if code:

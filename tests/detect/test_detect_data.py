@@ -1,11 +1,14 @@
 """Training samples: masks and boxes that fit their pictures, good ones among them, equal draws equal samples."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from core.data import formats, splits
+from core.data.records import Instance, Record
 from core.errors import DataError
-from detect.data import Windows, open_data
+from detect.data import Windows, anchor_sides, open_data
 from detect.settings import AugmentConfig, DataConfig
 
 PLAIN = AugmentConfig(flip=False, turn=False, brightness=0, contrast=0, noise=0, copy_paste=0)
@@ -64,3 +67,19 @@ def test_a_set_of_good_images_alone_is_refused(root):
     dataset, _ = open_data(DataConfig(root=root))
     with pytest.raises(DataError, match="no defect to learn from, got none in 10 training images"):
         Windows(dataset.good, dataset.classes, DataConfig(root=root), PLAIN, 0)
+
+
+def record_of(*sides, image=(256, 256)):
+    items = tuple(Instance(label="pit", box=(0, 0, width, height)) for width, height in sides)
+    return Record(image=Path("a.png"), name="a", size=image, instances=items)
+
+
+def test_anchors_are_the_means_of_the_sizes_in_px_of_the_scaled_samples():
+    sides = [(12, 12), (30, 30), (36, 25), (60, 60), (100, 100), (160, 160)]
+    assert anchor_sides([record_of(*sides)], 256, 256) == (12, 30, 60, 100, 160)
+    assert anchor_sides([record_of(*sides, image=(2048, 1024))], 512, 256) == (8, 16, 32, 64, 128)     # two strides
+    assert anchor_sides([record_of(*sides, image=(200, 100))], 512, 200) == (24, 60, 120, 200, 320)
+
+
+def test_one_size_alone_makes_anchors_at_every_level():
+    assert anchor_sides([record_of((30, 30))], 256, 256) == (30, 30, 32, 64, 128)

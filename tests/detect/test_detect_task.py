@@ -17,16 +17,18 @@ from core import checkpoint, experiment
 from core.config import load
 from core.data import formats
 from core.data.images import image_places, read_image
+from core.data.records import Instance, Record
 from core.errors import CheckpointError, ConfigError, DataError
 from core.loop import train
 from core.runlog import open_run
 from detect import portable
 from detect.apply import apply
 from detect.apply import load as load_inspector
+from detect.data import anchor_sides, open_data
 from detect.models import build
 from detect.predict import mask_crop
 from detect.settings import DetectConfig, NetworkConfig
-from detect.task import DetectTask, doubts
+from detect.task import DetectTask, doubts, settled
 
 CPU = torch.device("cpu")
 SMALL = ["network.name=small", "network.side_px=64", "network.anchors_px=[8,16,32,64,96]", "network.proposals=50",
@@ -164,8 +166,34 @@ def test_a_cut_mask_is_torchvisions_pasted_one(box):
 def test_every_shipped_config_builds_its_network():
     for name in ("detect", "detect-small"):
         config = load(DetectConfig, Path(__file__).parents[2] / f"configs/{name}.yaml")
+        network = settled(config, [made_of_one_defect()]).network
         with torch.device("meta"):
-            assert sum(p.numel() for p in build(config.network, 2, 4).parameters()) > 1e6
+            assert sum(p.numel() for p in build(network, 2, 4).parameters()) > 1e6
+
+
+def made_of_one_defect():
+    items = (Instance(label="pit", box=(0, 0, 30, 30)),)
+    return Record(image=Path("a.png"), name="a", size=(256, 256), instances=items)
+
+
+def test_open_anchors_are_settled_by_the_data_and_kept_in_the_run(root, tmp_path, monkeypatch):
+    arguments = ["train.py", "--model", "detect", "--checkpoints", str(tmp_path), "--device", "cpu", "--set",
+                 f"data.root={root}", "--set", "loop.steps=1", "--set", "loop.evaluate_every=1"]
+    for option in SMALL:
+        arguments += ["--set", option.replace("anchors_px=[8,16,32,64,96]", "anchors_px=auto")]
+    arguments += ["--set", "network.anchor_overlap=0.5"]
+    for _ in range(2):                              # the second time the run goes on: it was the same configuration
+        monkeypatch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(Path(__file__).parents[2] / "train.py"), run_name="__main__")
+        assert left.value.code == 0
+    kept = yaml.safe_load((tmp_path / "detect" / "config.yaml").read_text())["network"]["anchors_px"]
+    config = load(DetectConfig, None, [f"data.root={root}", "loop.steps=1", *SMALL, "network.anchors_px=auto"])
+    records = open_data(config.data)[0].of_split("train")
+    assert tuple(kept) == anchor_sides(records, config.data.crop_px, 64)
+    network = load_inspector(tmp_path / "detect", [], CPU).detector.network
+    assert [sizes[0] for sizes in network.rpn.anchor_generator.sizes] == kept
+    assert network.rpn.proposal_matcher.high_threshold == 0.5
 
 
 def test_the_inference_command(run, root, tmp_path, monkeypatch, capsys):
