@@ -52,10 +52,12 @@ class Batch:
     side: int
     clean_patch: Tensor = field(init=False)
     outside: Tensor = field(init=False)
+    grey: Tensor = field(init=False)            # [N, 1, 1, 1]
 
     def __post_init__(self):
         rows = range(len(self.clean))
         self.clean_patch = self.patch(self.clean, rows)
+        self.grey = (self.clean == self.clean[:, :1]).flatten(1).all(dim=1)[:, None, None, None]
         self.outside = torch.ones_like(self.clean[:, :1])
         for row, (x, y) in enumerate(self.corners):
             self.outside[row, :, y:y + self.side, x:x + self.side] = 0

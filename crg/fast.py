@@ -42,8 +42,8 @@ class FastSampler:
         image = self.schedule.noised(begun, config.start, batch.noise(batch.clean))
         noised, patch, mask = image, batch.patch(image, rows), limits
         for number, (index, target) in enumerate(itertools.pairwise([*self.indices, -1])):
-            clean = self.predict(image, index)[1]
-            patch_noise, wanted = self.propose(patch, index, batch.labels)
+            clean = self.predict(batch, image, index)
+            wanted = self.propose(batch, patch, index, limits)
             mask = limits
             if number >= config.open_share * len(self.indices):
                 mask = full_strength(difference_mask(wanted, batch.clean_patch, self.config.mask) * limits)
@@ -53,7 +53,7 @@ class FastSampler:
             else:
                 noise = self.schedule.noise_in(image, clean, index)         # else the pull adds up over the steps
                 image = self.schedule.ddim_step(clean, noise, index, target)
-                patch = self.schedule.ddim_step(wanted, patch_noise, index, target)
+                patch = self.schedule.ddim_step(wanted, self.schedule.noise_in(patch, wanted, index), index, target)
         if not image.isfinite().all():
             raise DefectForgeError("sampler: a model gives values that are not finite. Take other weights, or float32")
         return Painted(image=image, noised=noised, patch=patch, mask=mask)
@@ -63,25 +63,26 @@ class FastSampler:
         config = self.config.fast
         patch = self.schedule.noised(batch.clean_patch, config.defect_start, batch.noise(batch.clean_patch))
         for index, target in itertools.pairwise(spread(config.defect_start, config.defect_steps + 1, config.start)):
-            wanted = torch.lerp(batch.clean_patch, self.propose(patch, index, batch.labels)[1], limits)
+            wanted = self.propose(batch, patch, index, limits)
             patch = self.schedule.ddim_step(wanted, self.schedule.noise_in(patch, wanted, index), index, target)
         return wanted
 
-    def predict(self, image: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        """The noise that the context model sees in the image, and the clean image."""
+    def predict(self, batch: Batch, image: Tensor, index: int) -> Tensor:
+        """The clean image that the context model sees in a noisy one."""
         self.evaluations.context_forward += len(image)
         noise = self.context(image, self.schedule.original(index, len(image), image.device))[:, :3].float()
-        return noise, self.clean_of(image, noise, index)
+        return self.clean_of(batch, image, noise, index)
 
-    def propose(self, patch: Tensor, index: int, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise that the defect model sees in the patch, and the clean one, with the class as strong as asked for.
+    def propose(self, batch: Batch, patch: Tensor, index: int, limits: Tensor) -> Tensor:
+        """The clean patch that the defect model sees in a noisy one, the class as strong as asked for.
 
-        It is weighed against the mean of all classes, which stands in for a model that knows none (classifier-free
-        guidance, Ho and Salimans 2022): nothing has to be learnt for it.
+        Where no defect may be it is the clean one, so that a defect grows out of what is round it. The class is weighed
+        against the mean of all classes, which stands in for a model that knows none (classifier-free guidance, Ho and
+        Salimans 2022): nothing has to be learnt for it.
         """
         pull = self.config.fast.class_pull
         count = self.classes if pull != 1 else 1
-        patches, classes = patch, labels
+        patches, classes = patch, batch.labels
         if count > 1:
             patches = patch.repeat_interleave(count, 0)
             classes = torch.arange(count, device=patch.device).repeat(len(patch))
@@ -89,12 +90,14 @@ class FastSampler:
         noise = self.defect(patches, self.schedule.original(index, len(patches), patch.device), classes)[:, :3].float()
         if count > 1:
             each = noise.unflatten(0, (len(patch), count))
-            mean, told = each.mean(dim=1), each[torch.arange(len(patch), device=patch.device), labels]
+            mean, told = each.mean(dim=1), each[torch.arange(len(patch), device=patch.device), batch.labels]
             noise = mean + pull * (told - mean)
-        return noise, self.clean_of(patch, noise, index)
+        return torch.lerp(batch.clean_patch, self.clean_of(batch, patch, noise, index), limits)
 
-    def clean_of(self, image: Tensor, noise: Tensor, index: int) -> Tensor:
-        return self.schedule.clean_from(image, noise, index).clamp(-1, 1)
+    def clean_of(self, batch: Batch, image: Tensor, noise: Tensor, index: int) -> Tensor:
+        """The image without its noise; of a grey picture it is grey."""
+        clean = self.schedule.clean_from(image, noise, index).clamp(-1, 1)
+        return torch.where(batch.grey, clean.mean(dim=1, keepdim=True), clean)
 
 
 def spread(start: int, count: int, end: int = 0) -> list[int]:

@@ -1,11 +1,12 @@
 """Part `crg-figures` of scripts/bench.py: what the small trained models paint on boards that they have not seen.
 
-Every way fills the same places, the classes in turns: copy-paste, the published sampler, and the steps from it to the
-fast one, each with what came before it. Judged are the defects' crops against real ones of unseen boards, the gate's
-verdicts, and the class that a classifier of real defects names.
+Every way fills the same places, the classes in turns, where every second unseen board had a defect of that class:
+copy-paste, the published sampler, and the steps from it to the fast one, each with what came before it. Judged are the
+defects' crops against real ones of the other unseen boards, the gate's verdicts, and the class that a classifier of
+real defects names.
 """
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from core.augment.copypaste import CopyPaste
 from core.augment.gate import Gate
 from core.augment.generator import Box, Request
 from core.augment.labels import tight_mask
-from core.augment.placement import Placement
 from core.data import formats, images, shapes
 from core.data.records import Dataset, Instance, Record
 from core.files import writing
@@ -40,7 +40,8 @@ from .task import ContextTask, DefectTask
 
 Row = tuple[str, str, str]              # what, the figure, beside what
 Judge = Callable[[Dataset], Any]        # learns real defects; has `figures(dataset)["class"]`
-LEARNT, UNSEEN, KNOWN = 400, 200, 600   # boards of three seeds: for the models, for the figures, for the judges
+LEARNT, UNSEEN, KNOWN = 400, 400, 600   # boards of three seeds: for the models, for the figures, for the judges
+LARGE = ("network.size_px=48", "network.attention_px=[12]", "loop.batch_size=8")
 EXTRACTOR = "scattering"
 CPU = torch.device("cpu")
 
@@ -48,7 +49,6 @@ CPU = torch.device("cpu")
 @dataclass(frozen=True)
 class Place:
     """Where a defect is asked for, on an unseen board's defect-free twin."""
-    number: int
     clean: Path
     box: Box
     label: str
@@ -75,6 +75,7 @@ class Source:
     learnt: Dataset
     unseen: Dataset
     known: Dataset
+    options: tuple[str, ...] = ()       # of the defect model's configuration
 
 
 def made(folder: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
@@ -88,20 +89,24 @@ def made(folder: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[
 
 
 def real(folder: Path, root: Path, count: int, judge: Judge, *, ways: str = "") -> Iterator[Row]:
-    """A set with splits and defect-free twins, such as DeepPCB; the judge learns from what the models learn from."""
+    """A set with splits and defect-free twins, such as DeepPCB; the judge learns from what the models learn from.
+
+    Its defects may be half as long again as the patch of the shipped configuration: they get a larger one.
+    """
     dataset = formats.read(root)
     learnt, unseen = (replace(dataset, records=dataset.of_split(split)) for split in ("train", "test"))
-    yield from rows(folder, Source(root.name, root, learnt, unseen, learnt), count, judge, ways)
+    yield from rows(folder, Source(root.name, root, learnt, unseen, learnt, LARGE), count, judge, ways)
 
 
 def rows(folder: Path, source: Source, count: int, judge: Judge, ways: str) -> Iterator[Row]:
     """Train the models on a set, and fill `count` places on its unseen boards."""
-    trained(source.root, folder / "models")
+    trained(source, folder / "models")
     bank, unseen = DefectBank.build(source.learnt), DefectBank.build(source.unseen)
-    places = chosen_places(source.unseen, bank, count)
+    asked, kept = (replace(source.unseen, records=source.unseen.records[half::2]) for half in range(2))
+    places = chosen_places(asked, bank.labels, count)
     judges = judge(with_shapes(source.known, DefectBank.build(source.known)))
     yield named(source, "real, unseen", judges.figures(with_shapes(source.unseen, unseen)))
-    features = extractor(EXTRACTOR)(real_crops(source.unseen, unseen))
+    features = extractor(EXTRACTOR)(real_crops(kept, DefectBank.build(kept)))
     for name, generator in generators(folder / "models", bank):
         if ways in name:
             gate = Gate(bank, near_copy_off=generator.copies)
@@ -115,13 +120,13 @@ def boards(folder: Path, seed: int, count: int) -> Path:
     return folder
 
 
-def trained(data: Path, folder: Path) -> None:
+def trained(source: Source, folder: Path) -> None:
     """Models 5 and 6 by their small configs, as train.py does; a run that is there goes on by its own."""
-    for kind, name in ((ContextTask, "context"), (DefectTask, "defect")):
+    for kind, name, options in ((ContextTask, "context", ()), (DefectTask, "defect", source.options)):
         run = folder / f"crg-{name}"
         own, shipped = run / "config.yaml", experiment.ROOT / "configs" / f"crg-{name}-small.yaml"
         config = (configs.load(kind.Config, own) if own.is_file() else
-                  configs.load(kind.Config, shipped, [f"data.root={data}"]))
+                  configs.load(kind.Config, shipped, [f"data.root={source.root}", *options]))
         if not (run / f"step-{config.loop.steps:08d}.pt").is_file():
             task = experiment.build(kind, config, CPU, run)
             train(task, config.loop, open_run(run, config.model_dump(mode="json"), command=("bench.py",)), device=CPU)
@@ -156,14 +161,12 @@ def replaced(config: SamplerConfig, section: str, **changes) -> SamplerConfig:
     return config.model_copy(update={section: getattr(config, section).model_copy(update=changes)})
 
 
-def chosen_places(unseen: Dataset, bank: DefectBank, count: int) -> list[Place]:
-    placement, twins, places = Placement.learn(bank), [record.clean for record in unseen.defective], []
-    for number in range(count):
-        label, clean = bank.labels[number % len(bank.labels)], twins[number % len(twins)]
-        box = placement.draw(images.read_image(clean), label, [], rng(11, number))
-        if box is not None:
-            places.append(Place(number, clean, box, label))
-    return places
+def chosen_places(unseen: Dataset, labels: Sequence[str], count: int) -> list[Place]:
+    """Where boards had their defects, the classes in turns, and the boards' twins without them to paint on."""
+    found = {label: [Place(record.clean, tuple(map(round, item.box)), label) for record in unseen.defective
+                     for item in record.instances if item.label == label] for label in labels}
+    turns = [places[turn] for turn in range(count) for places in found.values() if turn < len(places)]
+    return turns[:count]
 
 
 def real_crops(unseen: Dataset, bank: DefectBank) -> list[np.ndarray]:
@@ -205,14 +208,14 @@ def fill(places: list[Place], generator: CopyPaste | CrgGenerator, gate: Gate, f
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with Progress(len(places), f"defects by {generator.name}") as progress:
-        for place in places:
+        for number, place in enumerate(places):
             board = images.read_image(place.clean).copy()
             window = compose.window_round(place.box, board.shape[1::-1], generator.window_px)
             clean = compose.cut(board, window).copy()
             inside = compose.shifted(place.box, -window[0], -window[1])
             began = time.process_time()
             generated = generator.generate(Request(image=images.to_tensor(clean), box=inside, label=place.label,
-                                                   rng=rng(12, place.number)))
+                                                   rng=rng(12, number)))
             found.seconds += time.process_time() - began
             made = compose.blend(clean, generated)
             known = None if generated.shape is None else generated.shape.numpy()
@@ -225,7 +228,7 @@ def fill(places: list[Place], generator: CopyPaste | CrgGenerator, gate: Gate, f
             if mask.any():
                 found.crops.append(crop_of(board, whole))
             if verdict.kept:
-                path = folder / f"{place.number:03d}_{place.label}.png"
+                path = folder / f"{number:03d}_{place.label}.png"
                 images.write_image(path, board)
                 found.records.append(Record(image=path, name=path.stem, size=board.shape[1::-1], clean=place.clean,
                                             instances=(shapes.mask_instance(whole, place.label),)))

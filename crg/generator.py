@@ -37,7 +37,7 @@ LEAST_PATCH_PX, LARGEST_PATCH_PX = 32, 64
 ROOM = 1.25                         # a patch is so many times as long as nine tenths of the defects at least
 SAVES = 10                          # checkpoints of a training, so that a kill costs no more than a tenth of it
 SHEET = SheetConfig(samples=16, shown=8)
-NOISIEST = {"crg-context": 0.3, "crg-defect": 0.7}     # shares of the schedule: the sampler begins below them
+NOISIEST = {"crg-context": 0.3, "crg-defect": 0.8}     # shares of the schedule: the sampler begins below them
 
 
 @dataclass

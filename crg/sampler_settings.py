@@ -119,9 +119,9 @@ class FastConfig(BaseModel):
     """A few steps straight down, with the prediction corrected in place of the image: no gradients, no search."""
     model_config = STRICT
 
-    defect_start: int = Field(125, ge=1, description="index of the noise from which the defect model alone draws the "
+    defect_start: int = Field(170, ge=1, description="index of the noise from which the defect model alone draws the "
                               "patch, before both begin at `start`: the noisier, the less is left of the clean one")
-    defect_steps: int = Field(8, ge=0, description="evaluations of the defect model alone; 0: both begin with the "
+    defect_steps: int = Field(12, ge=0, description="evaluations of the defect model alone; 0: both begin with the "
                               "clean image")
     start: int = Field(60, ge=1, description="index of the noise put on the clean image")
     steps: int = Field(8, ge=1, description="evaluations of either model")

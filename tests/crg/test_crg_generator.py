@@ -164,7 +164,7 @@ def test_the_published_sampler_can_be_asked_for(made):
 
 
 def test_a_sampler_begins_no_noisier_than_the_models_have_learnt(made, painter, tmp_path):
-    assert (painter.config.fast.start, painter.config.fast.defect_start) == (60, 125)
+    assert (painter.config.fast.start, painter.config.fast.defect_start) == (60, 170)
     for name in ("crg-context", "crg-defect"):
         run = tmp_path / name
         run.mkdir()
@@ -172,9 +172,9 @@ def test_a_sampler_begins_no_noisier_than_the_models_have_learnt(made, painter, 
             if path.is_file():
                 (run / path.name).write_bytes(path.read_bytes())
     text = (tmp_path / "crg-defect" / "config.yaml").read_text()
-    assert "noisiest: 0.7" in text
-    for noisiest, expected in ((0.4, (60, 99, 8)), (0.1, (24, 125, 0))):        # alone where it has learnt more noise
-        (tmp_path / "crg-defect" / "config.yaml").write_text(text.replace("noisiest: 0.7", f"noisiest: {noisiest}"))
+    assert "noisiest: 0.8" in text
+    for noisiest, expected in ((0.4, (60, 99, 12)), (0.1, (24, 170, 0))):        # alone where it has learnt more noise
+        (tmp_path / "crg-defect" / "config.yaml").write_text(text.replace("noisiest: 0.8", f"noisiest: {noisiest}"))
         fast = Painter.load(tmp_path).config.fast
         assert (fast.start, fast.defect_start, fast.defect_steps) == expected
 

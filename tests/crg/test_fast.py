@@ -58,6 +58,26 @@ def test_the_defect_model_draws_alone_first():
     assert fast.evaluations.defect_forward == 12 + 12 + 20
 
 
+def test_the_patch_stays_clean_where_no_defect_may_be():
+    allowed = torch.zeros(2, 1, SIDE, SIDE)
+    allowed[..., :20] = 1
+    fast, (x, y) = sampler(config()), CORNER
+    other = fast.defect
+    fast.defect = lambda image, times, labels: other(image, times, labels) + 0.3       # a model that errs everywhere
+    found = fast.paint(jobs(0, 1), allowed=allowed)
+    clean = CLEAN[:, y:y + SIDE, x:x + SIDE]
+    assert (found.patch - clean)[..., 20:].abs().max() < 0.05         # what noise the last step leaves
+    assert (found.image[..., y:y + SIDE, x + 20:x + SIDE] - clean[..., 20:]).abs().max() < 0.1
+
+
+def test_a_grey_picture_stays_grey():
+    grey = CLEAN.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    found = sampler(config()).paint([job(seed=0, corner=CORNER, label=0, clean=grey), jobs(1)[0]]).image
+    assert torch.equal(found[0, 0], found[0, 1])
+    assert torch.equal(found[0, 0], found[0, 2])
+    assert not torch.equal(found[1, 0], found[1, 1])
+
+
 class Named:
     """The toy as a model of two classes, a flat dent and one of twice its depth."""
     classes = ("small", "large")
