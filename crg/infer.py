@@ -23,7 +23,7 @@ from .sampler_settings import FastConfig, MaskConfig, SamplerConfig, WalkConfig
 from .settings import ContextConfig, DefectConfig, ModelConfig
 from .views import Box, allowed_in, faded, support, window_of
 
-SLACK = 1.25                    # the patch is at least so many times as long as the box
+SLACK = 1.6                     # the patch is at least so many times as long as the box
 MASK = MaskConfig(min_difference=0.03)      # no disc is made up where there is no defect
 
 
@@ -87,7 +87,8 @@ class Painter:
             return made, alpha
         difference = cv2.resize(made.astype(np.float32) - small, window.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         larger = np.clip(np.rint(window + difference), 0, 255).astype(np.uint8)
-        return larger, np.clip(cv2.resize(alpha, window.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+        enlarged = np.clip(cv2.resize(alpha, window.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+        return larger, np.where(there > 0, enlarged, 0)
 
     def paint_patch(self, window: np.ndarray, x: float, y: float, label: str, draw: np.random.Generator,
                     allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -127,7 +127,7 @@ class FastConfig(BaseModel):
     steps: int = Field(8, ge=1, description="evaluations of either model")
     strength: float = Field(1.0, gt=0, le=1, description="how much of the difference to the defect model's patch, "
                             "inside the mask, and to the clean image, outside, is taken over")
-    class_pull: float = Field(3.0, ge=0, description="what a class changes in the defect model's patch, against the "
+    class_pull: float = Field(4.0, ge=0, description="what a class changes in the defect model's patch, against the "
                               "mean of all classes, is multiplied by this; other than 1 it takes an evaluation of "
                               "each class")
     open_share: Share = Field(0.5, description="of the steps, the first ones take the defect model's patch over "

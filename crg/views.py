@@ -14,7 +14,7 @@ from core.data import images
 from .data import eight_bit, mirrored
 
 VISIBLE = 0.3                   # the mask above it is where the defect is
-MARGIN = 0.25                   # of a box's sides, by which a defect may exceed it on each
+MARGIN = 0.1                    # of a box's sides, by which a defect may exceed it on each
 MARGIN_PX, FEATHER_PX = 6, 4    # round that, the context model's picture is taken over, then fades
 
 Box = tuple[int, int, int, int]
