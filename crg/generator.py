@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.augment import compose
 from core.augment.bank import DefectBank
+from core.augment.copypaste import CopyPaste
+from core.augment.fitting import laid
 from core.augment.generator import Generated, Request
 from core.augment.settings import CrgSettings
 from core.augment.trained import Place, weights_hash
@@ -42,8 +45,13 @@ NOISIEST = {"crg-context": 0.3, "crg-defect": 0.8}     # shares of the schedule:
 
 @dataclass
 class CrgGenerator:
-    """A DefectGenerator that paints with two diffusion models; the box says where and how large, not which shape."""
+    """A DefectGenerator that paints with two diffusion models; the box says where and how large, not which shape.
+
+    donors  real defects that move the box to where what is round it is as round one of them; none of their pixels and
+            shapes are used. None: the box is taken as it is
+    """
     painter: Painter
+    donors: CopyPaste | None = None
     name: str = "crg"
     copies: bool = False
     models: str = ""
@@ -67,14 +75,18 @@ class CrgGenerator:
         place.train(wanted, task_of, chosen)
         painter = Painter.load(place.folder, settings.sampler, device)
         place.check_classes(painter.classes, bank.labels)
-        return cls(painter, models=weights_hash(part[1] for part in painter.parts if part is not None),
+        return cls(painter, CopyPaste(bank), models=weights_hash(part[1] for part in painter.parts if part is not None),
                    window_px=painter.window_px)
 
     def generate(self, request: Request) -> Generated:
-        window = images.to_pixels(request.image)
+        window, box, misfit = images.to_pixels(request.image), request.box, None
         shape = None if request.mask is None else request.mask.numpy().astype(bool)
-        made, alpha = self.painter.paint(window, request.box, request.label, request.rng, shape)
-        return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha))
+        if shape is None and self.donors is not None:
+            target = np.ascontiguousarray(request.image.numpy().transpose(1, 2, 0))
+            fit = self.donors.choose(target, box, request.label, request.rng)
+            box, misfit = compose.bounds(laid(fit, target.shape)[2] > 0.5) or box, fit.strangeness
+        made, alpha = self.painter.paint(window, box, request.label, request.rng, shape)
+        return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha), misfit=misfit)
 
 
 def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: torch.device) -> ModelConfig:

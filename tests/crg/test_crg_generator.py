@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from core import checkpoint
-from core.augment import trained
+from core.augment import compose, trained
 from core.augment.bank import DefectBank
+from core.augment.copypaste import CopyPaste
+from core.augment.fitting import laid
 from core.augment.generator import Request
 from core.augment.pipeline import augment
 from core.augment.settings import AugmentConfig, CrgSettings
@@ -150,6 +152,19 @@ def test_a_drawn_shape_bounds_the_defect(made, data, painter):
     assert len(rows)
     assert 19 <= rows.min() <= rows.max() <= 32
     assert 19 <= columns.min() <= columns.max() <= 24
+
+
+def test_real_defects_say_where_in_the_box_and_how_well_it_fits(data, painter):
+    donors = CopyPaste(DefectBank.build(formats.read(data)))
+    asked = Request(image=images.to_tensor(window()), box=(14, 14, 38, 38), label="spot", rng=rng(0, 3))
+    fit = donors.choose(asked.image.numpy().transpose(1, 2, 0), asked.box, "spot", rng(0, 3))
+    x1, y1, x2, y2 = compose.bounds(laid(fit, (70, 60))[2] > 0.5)
+    found = CrgGenerator(painter, donors).generate(asked)
+    rows, columns = (found.alpha.numpy() > 0).nonzero()
+    assert y1 - 6 <= rows.min() <= rows.max() <= y2 + 6
+    assert x1 - 6 <= columns.min() <= columns.max() <= x2 + 6
+    assert found.misfit == fit.strangeness
+    assert CrgGenerator(painter).generate(asked).misfit is None
 
 
 def test_the_published_sampler_can_be_asked_for(made):
