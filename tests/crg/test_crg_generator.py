@@ -167,6 +167,16 @@ def test_real_defects_say_where_in_the_box_and_how_well_it_fits(data, painter):
     assert CrgGenerator(painter).generate(asked).misfit is None
 
 
+def test_a_scan_in_black_and_white_has_no_grey(painter):
+    scan = np.zeros((70, 60, 3), np.uint8)
+    scan[:, 25:] = 255
+    found = CrgGenerator(painter).generate(Request(image=images.to_tensor(scan), box=(14, 14, 38, 38), label="spot",
+                                                   rng=rng(0, 3)))
+    assert set(np.unique(found.image.numpy())) == {0, 1}
+    assert set(np.unique(found.alpha.numpy())) == {0, 1}
+    assert (np.ptp(found.image.numpy(), axis=0) == 0).all()
+
+
 def test_the_published_sampler_can_be_asked_for(made):
     exact = Painter.load(made / "models", "exact")
     assert exact.config.kind == "exact"
