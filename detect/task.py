@@ -45,9 +45,9 @@ class DetectTask:
         self.device, self.watch, self.run = device, config.watch, run
         dataset, found = open_data(config.data, None if run is None else run / SPLITS)
         self.classes = dataset.classes
-        self.config = config = settled(config, dataset.of_split("train"))
         self.train_data = Windows(dataset.of_split("train"), self.classes, config.data, config.augment,
                                   config.loop.seed)
+        self.config = config = settled(config, self.train_data.defective)
         self.held_out = dataset.of_split(config.data.evaluate_on)
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
@@ -115,8 +115,8 @@ class DetectTask:
 
 
 def settled(config: DetectConfig, records: Sequence[Record]) -> DetectConfig:
-    """The config with the anchors that suit the training images, where it leaves them open."""
-    if config.network.anchors_px != "auto" or not any(record.instances for record in records):
+    """The config with the anchors that suit the defects of `records`, where it leaves them open."""
+    if config.network.anchors_px != "auto":
         return config
     sides = anchor_sides(records, config.data.crop_px, config.network.side_px)
     return config.model_copy(update={"network": config.network.model_copy(update={"anchors_px": sides})})
