@@ -7,7 +7,7 @@ import torch
 
 from core.augment import compose
 from core.augment.bank import DefectBank
-from core.augment.blending import two_level
+from core.augment.blending import in_black_and_white, two_level
 from core.augment.copypaste import CopyPaste
 from core.augment.fitting import laid
 from core.augment.generator import Generated, Request
@@ -88,13 +88,8 @@ class CrgGenerator:
             box, misfit = compose.bounds(laid(fit, target.shape)[2] > 0.5) or box, fit.strangeness
         made, alpha = self.painter.paint(window, box, request.label, request.rng, shape)
         if two_level(target):                               # a scan in black and white has no grey but at its rims
-            made, alpha = in_black_and_white(made), (alpha > 0).astype(np.float32)
+            made, alpha = in_black_and_white(made / 255).astype(np.uint8) * 255, (alpha > 0).astype(np.float32)
         return Generated(image=images.to_tensor(made), alpha=torch.from_numpy(alpha), misfit=misfit)
-
-
-def in_black_and_white(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3], 0 or 255 by the mean of the channels."""
-    return np.repeat(np.where(pixels.mean(axis=2, keepdims=True) > 127.5, 255, 0).astype(np.uint8), 3, axis=2)
 
 
 def model_config(name: str, bank: DefectBank, settings: CrgSettings, device: torch.device) -> ModelConfig:

@@ -9,7 +9,7 @@ import torch
 
 from core.augment import compose
 from core.augment.bank import Crop, DefectBank
-from core.augment.blending import two_level
+from core.augment.blending import in_black_and_white, two_level
 from core.augment.copypaste import CopyPaste
 from core.augment.fitting import Fit, laid
 from core.augment.generator import Generated, Request
@@ -134,7 +134,7 @@ class MidgGenerator:
         if painted.grain is not None and in_tone is None and not two_level(window):     # a tone has its grain already
             paint = (paint + painted.grain.numpy().transpose(1, 2, 0)).clip(0, 1)
         if two_level(window):                               # a scan in black and white has no grey but at its rims
-            paint, alpha = np.repeat(paint.mean(axis=2, keepdims=True) > 0.5, 3, axis=2), alpha > 0
+            paint, alpha = in_black_and_white(paint), alpha > 0
         return Generated(image=torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1), np.float32)),
                          alpha=torch.from_numpy(alpha.astype(np.float32)), misfit=misfit, shape=known)
 

@@ -198,6 +198,11 @@ def two_level(image: np.ndarray) -> bool:
     return bool(((image < 0.15) | (image > 0.85)).mean() > TWO_LEVEL_SHARE)
 
 
+def in_black_and_white(image: np.ndarray) -> np.ndarray:
+    """bool [H, W, 3]: white where the mean of the channels, 0..1, is above a half."""
+    return np.repeat(image.mean(axis=2, keepdims=True) > 0.5, image.shape[2], axis=2)
+
+
 def _shows_through(pixels, clean, mask) -> bool:
     """Whether the grain of the clean material is still there inside the defect."""
     inside = mask > 0.5
