@@ -14,7 +14,7 @@ from core.metrics import segmentation as seg
 from core.synthetic.write import Recipe, make_set
 
 from .ablation import measured, trained
-from .apply import load
+from .apply import Segmenter, load
 from .bench import Row
 from .data import open_data
 from .panels import palette
@@ -28,7 +28,9 @@ FLEXUNET = {"network": {"name": "flexunet"}, "loss": {"name": "ce"}, "watch": {"
                       "clip_value": 0.5, "ema_half_life_steps": None}, "data.crop_px": 256, "loop.batch_size": 2}
 PROFILES = {"1": [255, 0, 0], "2": [0, 255, 0], "3": [0, 0, 255], "4": [255, 255, 0], "5": [0, 255, 255],
             "6": [255, 0, 255]}
-GRID_PX = 32
+GRID_PX = 8             # blocks of the network, 2 px, at a quarter of the size: labels change on their edges
+LARGE = {"kind": "metal", "size": (2560, 2048), "count": 6, "seed": 1, "good_share": 0,     # as many defects an area
+         "options": {"style": "plain", "classes": ["scratch", "stain"], "counts": {"scratch": [60, 60], "stain": [60, 60]}}}
 PAIRS = (("247", "249"),)       # large profiles that show the same object
 TRIAL_STEPS = 24
 TILE_PX = 512           # the earlier program's tiles, on whose lines its labels changed 18 and 47 times as often
@@ -54,6 +56,7 @@ def surfaces(folder: Path, count: int = 1500) -> Iterator[Row]:
     better = configs.load(SegmentConfig, CONFIGS / "segment-surfaces.yaml", [f"data.root={root}"])
     better = in_the_same_time(better, recipe, folder / "better")
     yield from tested("made surfaces, better recipe", better, folder / "better", "reach 0.90")
+    yield large_seams(folder / "large", load(folder / "better", [], CPU))
 
 
 def profiles(folder: Path, root: Path) -> Iterator[Row]:
@@ -80,6 +83,19 @@ def profiles(folder: Path, root: Path) -> Iterator[Row]:
                                 "data.splits": fold_file(folder, names, [name for name in names if side in name])})
         each.update(ious(fold, folder / f"profile-{side}"))
     yield mean_row("aluminium, other halves learnt, IoU of the true class", each)
+
+
+def large_seams(folder: Path, segmenter: Segmenter) -> Row:
+    """Label changes on the lines of the earlier program's tiles, on large made surfaces."""
+    dataset = make_set(Recipe(**LARGE), folder, ["masks"])
+    predicted = [segmenter(read_image(record.image))[0] for record in dataset.records]
+    sums = sum(on_lines(labels, TILE_PX) for labels in predicted)
+    moved = [seg.seam_ratio(sum(on_lines(labels, TILE_PX, by) for labels in predicted))
+             for by in range(16, TILE_PX, 16)]
+    width, height = LARGE["size"]
+    return (f"made surfaces of {width}x{height}, label changes on lines {TILE_PX} px apart against elsewhere",
+            f"{seg.seam_ratio(sums):.2f}",
+            f"reach below 1.5; lines moved by 16 to {TILE_PX - 16} px: {np.mean(moved):.2f} +- {np.std(moved):.2f}")
 
 
 def tested(what: str, config: SegmentConfig, run: Path, beside: str) -> Iterator[Row]:
@@ -115,9 +131,13 @@ def seams(prediction: Path) -> np.ndarray:
     """seg.label_changes of a written prediction on the lines of the earlier program's tiles, int64 [2, 4]: against all
     other lines, and against those on the network's grid, where labels change more often with tiles and without."""
     labels = read_mask(prediction)
-    tiles, grid = (seg.label_changes(labels, *(range(step, side, step) for side in labels.shape))
-                   for step in (TILE_PX, GRID_PX))
+    tiles, grid = on_lines(labels, TILE_PX), on_lines(labels, GRID_PX)
     return np.stack([tiles, [*tiles[:2], *(grid - tiles)[:2]]])
+
+
+def on_lines(labels: np.ndarray, step: int, moved: int = 0) -> np.ndarray:
+    """seg.label_changes on lines so many px apart, of which the first ones are moved by so many px."""
+    return seg.label_changes(labels, *(range(moved or step, side, step) for side in labels.shape))
 
 
 def mean_row(what: str, each: dict[str, float]) -> Row:

@@ -51,9 +51,10 @@ def test_seams_are_counted_on_the_lines_of_the_earlier_tiles(tmp_path):
     write_bytes(tmp_path / "7.png", encode_png(labels, palette=np.zeros((3, 3), np.uint8)))
     labels[32:40, 64:70] = 1
     write_bytes(tmp_path / "7.png", encode_png(labels, palette=np.zeros((3, 3), np.uint8)))
-    every = 2 * (8 + 6)                                     # the small square's outline, two sides on the grid
+    every = 2 * (8 + 6)             # the small square's outline, three sides on the grid
     assert figures.seams(tmp_path / "7.png").tolist() == [
-        [724 + 512, 1 + 2, 512 + every, 599 + 1099 - 3], [724 + 512, 1 + 2, 8 + 6, 18 + 34 - 3]]
+        [724 + 512, 1 + 2, 512 + every, 599 + 1099 - 3], [724 + 512, 1 + 2, 6 + 6 + 8, 74 + 137 - 3]]
+    assert figures.on_lines(labels, 512, 40).tolist() == [6, 2 + 3, 724 + 2 * 512 + every - 6, 599 + 1099 - 5]
 
 
 def test_halves_hold_the_whole(tmp_path):
