@@ -33,7 +33,8 @@ def parser() -> Parser:
     made.add_argument("--output", metavar="DIR", help="folder of the study; alone it goes on with the study there")
     made.add_argument("--task", help=f"what is trained: {', '.join(TASKS)}; anomaly: a segmenter whose maps are judged "
                       "by how they rank, by AUROC")
-    made.add_argument("--methods", metavar="A,B", help=f"none, {', '.join(methods.METHODS)} (default: none,copypaste)")
+    made.add_argument("--methods", metavar="A,B", help=f"none, all (every real defect of the training split: "
+                      f"what there is to gain), {', '.join(methods.METHODS)} (default: none,copypaste)")
     made.add_argument("--scales", metavar="1,2", help="generated images a real defective one (default: 1,2,3)")
     made.add_argument("--seeds", help="repetitions, each with its own shots, generator and network (default: 3)")
     made.add_argument("--shots", help="real defects a class to learn from, or all (default: 10)")
@@ -96,7 +97,7 @@ def chosen(given) -> StudyConfig:
     overrides.append((f"output={quoted(given.output)}", f"--output {given.output}"))
     kept = Path(given.output) / settings.KEPT
     for name in (given.methods or settings.NONE).split(","):
-        if name.strip() != settings.NONE:
+        if name.strip() not in settings.REAL:
             methods.find(name.strip())
     if given.task is not None and given.task not in TASKS:
         raise ConfigError(course.no_such_task(given.task))

@@ -29,8 +29,8 @@ FLEXUNET = {"network": {"name": "flexunet"}, "loss": {"name": "ce"}, "watch": {"
 PROFILES = {"1": [255, 0, 0], "2": [0, 255, 0], "3": [0, 0, 255], "4": [255, 255, 0], "5": [0, 255, 255],
             "6": [255, 0, 255]}
 GRID_PX = 8             # blocks of the network, 2 px, at a quarter of the size: labels change on their edges
-LARGE = {"kind": "metal", "size": (2560, 2048), "count": 6, "seed": 1, "good_share": 0,     # as many defects an area
-         "options": {"style": "plain", "classes": ["scratch", "stain"], "counts": {"scratch": [60, 60], "stain": [60, 60]}}}
+LARGE = {"kind": "metal", "size": (2560, 2048), "count": 6, "seed": 1, "good_share": 0,
+         "options": {**SURFACES["options"], "counts": {"scratch": [60, 60], "stain": [60, 60]}}}   # as dense as those
 PAIRS = (("247", "249"),)       # large profiles that show the same object
 TRIAL_STEPS = 24
 TILE_PX = 512           # the earlier program's tiles, on whose lines its labels changed 18 and 47 times as often

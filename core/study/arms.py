@@ -3,7 +3,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from .settings import NONE, StudyConfig
+from .settings import REAL, StudyConfig
 
 ONLY = "only"                   # variant of an arm that learns from generated defects alone
 WITHOUT = "no-"                 # before the name of what an ablation leaves out
@@ -19,8 +19,8 @@ class Row:
     @property
     def name(self) -> str:
         """Such as "none", "copypaste-2x", "midg-1x-no-gate"."""
-        if self.method == NONE:
-            return NONE
+        if self.method in REAL:
+            return self.method
         return "-".join(part for part in (self.method, f"{self.scale:g}x", self.variant) if part)
 
 
@@ -37,7 +37,7 @@ class Arm:
     @property
     def pool(self) -> str | None:
         """Which generated images it takes; several arms share one. None: it takes none."""
-        if self.row.method == NONE:
+        if self.row.method in REAL:
             return None
         labelling = ("", ONLY, f"{WITHOUT}label", f"{WITHOUT}margin")
         shaping = "" if self.row.variant in labelling else self.row.variant
@@ -46,7 +46,7 @@ class Arm:
     @property
     def models(self) -> str | None:
         """Which trained models draw: those of the method and seed, apart where a network lacks a part."""
-        if self.row.method == NONE:
+        if self.row.method in REAL:
             return None
         apart = f"{WITHOUT}attention"
         return "-".join(part for part in (self.row.method, apart if self.row.variant == apart else "",
@@ -55,8 +55,8 @@ class Arm:
 
 def rows_of(config: StudyConfig) -> list[Row]:
     """The lines of the table, in its order."""
-    rows = [Row(NONE, 0.0)] if NONE in config.methods else []
-    generators = [name for name in config.methods if name != NONE]
+    rows = [Row(name, 0.0) for name in REAL if name in config.methods]
+    generators = [name for name in config.methods if name not in REAL]
     rows += [Row(name, scale) for name in generators for scale in config.scales]
     if config.generated_only:
         rows += [Row(name, scale, ONLY) for name in generators for scale in config.scales]

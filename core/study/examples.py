@@ -8,7 +8,7 @@ from ..data.records import Record
 from ..data.shapes import instance_mask
 from ..visualise import encode_jpeg, grid, overlay, reduced, shown, white_point
 from .arms import Arm, Row
-from .settings import NONE, StudyConfig
+from .settings import NONE, REAL, StudyConfig
 from .tasks import image_score, masks_of
 from .work import FOUND, arm_folder
 
@@ -18,7 +18,7 @@ EACH, SIDE_PX = 4, 300
 def compared(table: dict) -> str | None:
     """The row to show beside none: of those with generated data, whole, the one with the best main figure."""
     main = table["main"][0]
-    rows = [row for row in table["rows"] if row["method"] != NONE and not row["variant"] and "over_none" in row]
+    rows = [row for row in table["rows"] if row["method"] not in REAL and not row["variant"] and "over_none" in row]
     return max(rows, key=lambda row: row["values"][main]["mean"])["name"] if rows else None
 
 

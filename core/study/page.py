@@ -11,7 +11,7 @@ from ..report import Markup, Page, bullets, code, data_uri, facts, figure, figur
 from .arms import Arm, whole_command
 from .examples import EACH, changes, compared, pictures
 from .sets import tested
-from .settings import NONE, StudyConfig
+from .settings import ALL, NONE, REAL, StudyConfig
 from .table import factor_of, told_gain, with_interval
 from .tasks import TASKS
 
@@ -36,7 +36,9 @@ def write_page(config: StudyConfig, facts_: dict, results: Mapping[Arm, dict], m
 
 HOW_TO_READ = ("Means over seeds; ± is half of Student's 95 % interval of the mean over seeds, each of which draws its "
                "own shots, generator and network. In brackets: 95 % of {drawn}, the same draws for both sides. A gain "
-               "is told from chance where both intervals leave out 0. Values are hundredths but for counts.")
+               "is told from chance where both intervals leave out 0. Values are hundredths but for counts. "
+               "The row all learns from every real defect of the training split: where it gains little over none, "
+               "the training is what limits, and generated data cannot gain more.")
 
 
 def answer(made: dict, command: str) -> list[Markup | None]:
@@ -45,11 +47,13 @@ def answer(made: dict, command: str) -> list[Markup | None]:
     told = [verdict(row, main) for row in made["rows"] if row["method"] != NONE]
     base = next((row for row in made["rows"] if row["method"] == NONE), None)
     shown = [] if base is None else [(f"{main} without generated data", with_interval(base["values"][main], main))]
-    best = max((row for row in made["rows"] if "over_none" in row), default=None,
+    compared = [row for row in made["rows"] if "over_none" in row]
+    best = max((row for row in compared if row["method"] != ALL), default=None,
                key=lambda row: row["values"][main]["mean"])
-    if best is not None:
-        shown += [(f"{main}, {best['name']}", with_interval(best["values"][main], main)),
-                  ("gain over none", told_gain(best["over_none"][main]))]
+    for row in (best, *(row for row in compared if row["method"] == ALL)):
+        if row is not None:
+            shown += [(f"{main}, {row['name']}", with_interval(row["values"][main], main)),
+                      ("gain over none", told_gain(row["over_none"][main]))]
     return [facts(shown) if shown else None, bullets(told), code(command)]
 
 
@@ -99,7 +103,7 @@ def scale_plot(made: dict) -> Markup | None:
     main, lines = made["main"][0], {}
     base = [(0.0, row["values"][main]["mean"]) for row in made["rows"] if row["method"] == NONE]
     for row in made["rows"]:
-        if row["method"] != NONE and not row["variant"]:
+        if row["method"] not in REAL and not row["variant"]:
             lines.setdefault(row["method"], list(base)).append((row["scale"], row["values"][main]["mean"]))
     series = {name: tuple(np.array(points).T * [[1], [100]]) for name, points in lines.items() if len(points) > 1}
     return figure(curves(series, "generated images a real defective one", f"{main}, hundredths"),
@@ -143,7 +147,7 @@ def data_told(made: dict, facts_: dict) -> list[Markup | None]:
         [name, side["images"], side["defective"], side["groups"],
          *(side["defects"].get(label, 0) for label in facts_["classes"])]
         for name, side in (("train", facts_["train"]), ("test", facts_["test"]),
-                           *((f"shots of seed {seed}", one) for seed, one in facts_["shots"].items()))])
+                           *((f"shots of seed {seed}", one) for seed, one in facts_["shots"].items() if seed != ALL))])
     learned = table(["learned from (first seed)", "real images", "times", "real defects", "generated images",
                      "generated defects", "good images"], [learned_row(row) for row in made["rows"]])
     return [split, text("Defects by class. The split is by group and picture, kept in splits.json; shots are whole "

@@ -14,7 +14,7 @@ from ..data.images import write_bytes
 from ..data.records import Dataset, Record
 from ..errors import ConfigError, DataError, did_you_mean
 from ..files import writing
-from .settings import StudyConfig
+from .settings import ALL, StudyConfig
 from .shots import count, draw_shots
 from .smaller import reduced
 
@@ -23,8 +23,9 @@ MERGED = "defect"               # the one class of a study that merges them
 NORMAL = "normal/"              # names of defect-free twins that stand as good images of their own
 
 
-def shots_folder(study: Path, seed: int) -> Path:
-    return study / "shots" / f"seed-{seed}"
+def shots_folder(study: Path, seed: int | str) -> Path:
+    """Where a seed's real images lie, or, for ALL, those of the whole training split."""
+    return study / "shots" / (ALL if seed == ALL else f"seed-{seed}")
 
 
 def prepare(config: StudyConfig) -> dict:
@@ -34,7 +35,8 @@ def prepare(config: StudyConfig) -> dict:
     """
     path = config.output / FACTS
     facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    missing = [seed for seed in range(config.seeds) if facts is None or str(seed) not in facts["shots"]]
+    wanted = [*map(str, range(config.seeds)), *([ALL] if ALL in config.methods else [])]
+    missing = [name for name in wanted if facts is None or name not in facts["shots"]]
     if not missing:
         return facts
     dataset, prints = split_set(config)
@@ -47,11 +49,12 @@ def prepare(config: StudyConfig) -> dict:
         store(dataset, [replace(record, clean=None) for record in test], config.output / TEST, config.reduce)
         facts = {"classes": list(dataset.classes), "test": told(test), "train": told(train), "notes":
                  list(dataset.notes), "shots": {}}
-    for seed in missing:
-        chosen = draw_shots(train, dataset.classes, config.shots, seed)
-        store(dataset, [*chosen, *normal_images(train, chosen)], shots_folder(config.output, seed),
+    for name in missing:
+        shots, seed = (None, 0) if name == ALL else (config.shots, int(name))
+        chosen = draw_shots(train, dataset.classes, shots, seed)
+        store(dataset, [*chosen, *normal_images(train, chosen)], shots_folder(config.output, name),
               config.reduce)
-        facts["shots"][str(seed)] = {**told(chosen), "normal": len(normal_images(train, chosen)),
+        facts["shots"][name] = {**told(chosen), "normal": len(normal_images(train, chosen)),
                                      "names": [record.name for record in chosen]}
     write_bytes(path, (json.dumps(facts, indent=1) + "\n").encode())
     return facts

@@ -12,6 +12,8 @@ from ..errors import ConfigError, did_you_mean
 from ..files import whole_file, writing
 
 NONE = "none"                       # the arm that learns from the real shots alone
+ALL = "all"                         # the arm of every real defect of the training split: what there is to gain
+REAL = (NONE, ALL)                  # arms without generated data
 KEPT = "study.yaml"
 ABLATIONS = {                       # name -> (what is left out, keys of the generation that do it)
     "gate": ("the quality gate", ("gate.enabled=false",)),
@@ -31,7 +33,8 @@ class StudyConfig(BaseModel):
     output: Path = Field(description="folder of the study")
     task: Literal["detect", "segment", "anomaly"] = Field(description="what is trained with and without generated "
                                                           "data; anomaly: a segmenter, judged by how its maps rank")
-    methods: tuple[str, ...] = Field((NONE, "copypaste"), description="none, and generators of scripts/augment.py")
+    methods: tuple[str, ...] = Field((NONE, "copypaste"), description="none, all (every real defect of the "
+                                    "training split), and generators of scripts/augment.py")
     scales: tuple[float, ...] = Field((1, 2, 3), description="generated images a real defective one")
     seeds: int = Field(3, ge=1, description="shots, generator and network are drawn anew with each")
     shots: int | None = Field(10, ge=1, description="real defects a class to learn from; null: all there are")
@@ -58,7 +61,7 @@ class StudyConfig(BaseModel):
     @classmethod
     def _known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
         for name in given:
-            if name != NONE:
+            if name not in REAL:
                 methods.find(name)
         return tuple(dict.fromkeys(given))
 

@@ -22,7 +22,7 @@ from ..runlog import open_run
 from .arms import ONLY, WITHOUT, Arm
 from .pools import MARGINS, alone_in, fill_pool, images_wanted, pool_folder, pool_lines
 from .sets import TEST, check_clean, link, merged, paths, shots_folder, tested, told, twin
-from .settings import StudyConfig
+from .settings import ALL, StudyConfig
 from .tasks import TASKS, judged
 
 RESULT, MINUTES, FOUND, BLANK_PX = "result.json", "minutes.json", "found", 64
@@ -65,7 +65,7 @@ def run_arm(config: StudyConfig, facts: dict, arm: Arm, command: Sequence[str]) 
 
 def training_set(config: StudyConfig, facts: dict, arm: Arm, folder: Path) -> dict:
     """Write what an arm's network learns from; returns how many real and generated images and defects there are."""
-    shots = formats.read(shots_folder(config.output, arm.seed), "coco")
+    shots = formats.read(shots_folder(config.output, ALL if arm.row.method == ALL else arm.seed), "coco")
     real = [] if arm.row.variant == ONLY else list(shots.defective)
     good = [*shots.good, *(twin(record) for record in shots.defective if record.clean is not None)]
     generated = [] if arm.pool is None else generated_records(config, facts, arm)

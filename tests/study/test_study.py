@@ -17,6 +17,7 @@ from core.data import formats
 from core.errors import ConfigError, DataError
 from core.study import arms, course, settings
 from core.study.arms import Arm, Row, arms_of
+from core.study.examples import compared
 from core.study.page import certainty
 from core.study.pools import augment_config
 from core.study.sets import shots_folder, with_classes
@@ -76,6 +77,26 @@ def test_a_study_from_the_data_to_the_report_and_the_same_table_again(study, tmp
     before = (arm_folder(study.output, arms_of(study)[0]) / "result.json").stat().st_mtime_ns
     course.run_all(study, ["test"])
     assert (arm_folder(study.output, arms_of(study)[0]) / "result.json").stat().st_mtime_ns == before
+
+
+def test_all_real_defects_are_a_row_of_their_own_that_may_be_added(study, capsys):
+    course.run_all(study.model_copy(update={"methods": ("none",)}), ["test"])
+    more = study.model_copy(update={"methods": ("none", "all", "copypaste")})
+    settings.keep(more)
+    course.run_all(more, ["test"])
+    assert course.tell(more) == 0
+    assert "all" in capsys.readouterr().out
+    assert [arm.name for arm in arms_of(more)] == ["none-s0", "all-s0", "copypaste-1x-s0"]
+    facts = json.loads((study.output / "data.json").read_text())
+    few, every, copied = (result_of(more, arm)["learned_from"] for arm in arms_of(more))
+    assert every["real"] == facts["train"] | {"images": facts["train"]["defective"], "groups": every["real"]["groups"]}
+    assert every["real"]["images"] > few["real"]["images"] == copied["real"]["images"]
+    assert every["generated"]["images"] == 0
+    assert every["good"] == few["good"] > 0
+    rows = json.loads((study.output / "study.json").read_text())["table"]["rows"]
+    assert "over_none" in rows[1]
+    assert "over_copypaste" not in rows[1]
+    assert compared({"main": ["defect IoU"], "rows": rows}) == "copypaste-1x"
 
 
 def run_child(config: StudyConfig) -> None:
