@@ -36,7 +36,7 @@ TRIAL_STEPS = 24
 TILE_PX = 512           # the earlier program's tiles, on whose lines its labels changed 18 and 47 times as often
 
 
-def tiles(folder: Path, root: Path, seeds: int = 3, rivals: int = 1) -> Iterator[Row]:
+def tiles(folder: Path, root: Path, seeds: int = 3, rivals: int = 3) -> Iterator[Row]:
     """Magnetic tiles: the default, `seeds` times with splits of their own, and FlexUNet in the same time, `rivals`
     times. Both are judged on test tiles that neither learning nor the choice of the best weights has seen."""
     for seed in range(seeds):
@@ -47,7 +47,7 @@ def tiles(folder: Path, root: Path, seeds: int = 3, rivals: int = 1) -> Iterator
             yield from tested("magnetic tile, FlexUNet", rival, folder / f"tile-flexunet-{seed}", f"seed {seed}")
 
 
-def surfaces(folder: Path, count: int = 1500) -> Iterator[Row]:
+def surfaces(folder: Path, count: int = 2500) -> Iterator[Row]:
     """Made surfaces: the recipe of the synthetic-surface UNet, 10 epochs, and a better one in the same time."""
     root = folder / "surfaces"
     make_set(Recipe(count=count, seed=0, size=None, **SURFACES), root, ["masks"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 CELL_PX, NEAR_CELLS, WIDE_CELLS = 8, 3, 5       # of Contrasted
 LEAST_CHANGE = 0.02     # standard deviation of grey levels, full scale 1: smoother places are not made rough
-SMALL = 0.1             # of the usual weights, before batch norm: their direction alone counts, and turns sooner
+SMALL = 0.3             # of the usual weights, before batch norm: their direction alone counts, and turns sooner
 RARE = -3.0             # logit of a defect to begin with: at small rates it takes many steps to learn that most is none
 TRUNCATED = 0.87962566103423978     # standard deviation of a normal distribution cut off at two of its own
 ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU, "tanh": nn.Tanh,

@@ -105,17 +105,17 @@ RECIPES = (
         published=(("overlap of prediction and truth", "\"high\"; no number is published"),),
         source="its readme: grey 256x256, BCE + Dice, Adam 1e-4, batch 8, 10 epochs",
         wanted="nothing: the surfaces are made by this command; --data is where they are put",
-        differs=("1,500 surfaces of our own drawing; the earlier program's code is not public",
-                 "16 filters in place of an unknown number"),
+        differs=("2,500 surfaces of our own drawing; the earlier program's code is not public",
+                 "32 filters in place of an unknown number"),
         steps=("python scripts/make_synthetic.py --kind metal --style plain --classes scratch,stain --good 0.25 "
-               "--count 1500 --write masks --output {data}",
+               "--count 2500 --write masks --output {data}",
                "python train.py --model segment --checkpoints {output}/unet --config configs/segment-synthetic.yaml "
                "--set data.root={data} --device {device}",
                "python test.py --model segment --checkpoints {output}/unet --set data.evaluate_on=test --output "
                "{output}/test --overwrite --device {device}"),
         ours=(("IoU of defect, test split", "test/metrics.json", "defect_iou"),
               ("Dice of defect", "test/metrics.json", "defect_dice")),
-        time="20 minutes"),
+        time="50 minutes"),
     Recipe(
         name="maskrcnn", system="o-ring Mask R-CNN",
         published=(("box AP / mask AP of the weights that it starts from, on COCO", "37.9 / 34.6"),
