@@ -15,7 +15,7 @@ from core.seeding import seed_step
 from core.weight_files import read_weights
 
 from .defect_network import DefectNetwork
-from .features import FilterBank, LayerFeatures, Tapped
+from .features import FilterBank, LayerFeatures, Padded, Tapped
 from .networks import fill
 from .products import Section
 
@@ -63,14 +63,15 @@ def build(config: FeaturesConfig, device: torch.device, own: DefectNetwork | Non
     return made.eval().requires_grad_(False)
 
 
-def layers_of(network: nn.Module, layers: tuple[str, ...], device: torch.device, light: str) -> LayerFeatures:
-    """Features of a network's layers by their names. ConfigError: no such layer."""
+def layers_of(network: nn.Module, layers: tuple[str, ...], device: torch.device, light: str,
+              stride: int = 1) -> LayerFeatures:
+    """Features of a network's layers by their names; it takes sides that are multiples of `stride`. ConfigError."""
     names = [name for name, _ in network.named_modules() if name]
     for name in layers:
         if name not in names:
             raise ConfigError(f"features.layers: the network has no layer '{name}'. {did_you_mean(name, names)}It has "
                               f"{', '.join(name for name in names if name.count('.') < 2)[:400]}")
-    return LayerFeatures(Tapped(network, layers).to(device), layers, light)
+    return LayerFeatures(Padded(Tapped(network, layers).to(device), stride), layers, light)
 
 
 def _resnet(config: FeaturesConfig) -> nn.Module:
@@ -103,7 +104,7 @@ def _of_run(config: FeaturesConfig, device: torch.device) -> nn.Module:
                           "the finer one first")
     channels = loaded.config.data.channels
     prepared = Prepared(loaded.network, lambda images: images.mean(1, keepdim=True) if channels == 1 else images)
-    return layers_of(prepared, tuple(f"network.{name}" for name in names), device, "plain")
+    return layers_of(prepared, tuple(f"network.{name}" for name in names), device, "plain", loaded.network.stride)
 
 
 def load_own(run: Path) -> DefectNetwork:

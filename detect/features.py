@@ -90,6 +90,21 @@ class Tapped(nn.Module):
         return found
 
 
+class Padded(nn.Module):
+    """Maps of a network that takes sides which are multiples of `stride`: what was added for it is cut off again."""
+
+    def __init__(self, backbone: nn.Module, stride: int):
+        super().__init__()
+        self.backbone, self.stride = backbone, stride
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[2:]
+        below, right = -height % self.stride, -width % self.stride
+        maps = self.backbone(functional.pad(images, (0, right, 0, below), mode="replicate"))
+        return {name: one[:, :, :-(-height * one.shape[2] // (height + below)),
+                          :-(-width * one.shape[3] // (width + right))] for name, one in maps.items()}
+
+
 def on_grid(maps: Tensor, grid: torch.Size) -> Tensor:
     """Coarser maps interpolated, finer ones averaged."""
     if maps.shape[2] > grid[0]:

@@ -12,9 +12,11 @@ from core.metrics.anomaly import map_figures
 from core.metrics.decisions import auroc
 from core.seeding import rng
 from detect.anomaly import conformal_threshold
+from detect.feature_sources import layers_of
 from detect.features import FilterBank, LayerFeatures
 from detect.memory import Reservoir, nearest, spread_out
 from detect.patchcore import PatchCore, PatchCoreConfig
+from segment.networks import Compact
 from tests.sets import defective, plate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -166,6 +168,19 @@ def test_layers_of_a_network_come_on_one_grid():
         def forward(self, images):
             return {"a": images[:, :, ::4, ::4], "b": images[:, :2, ::8, ::8]}
     assert LayerFeatures(Two(), ("a", "b"))(torch.rand(2, 3, 64, 48)).shape == (2, 5, 16, 12)
+
+
+def test_a_segmenter_that_takes_multiples_alone_gives_the_features_of_images_of_any_size():
+    network = Compact(1, 1, widths=(4, 4, 4)).eval()          # blocks of 2 px, two coarser grids
+    assert network.stride == 8
+    features = layers_of(network, ("encoder.0", "encoder.1"), torch.device("cpu"), "plain", network.stride)
+    image = torch.rand(1, 1, 40, 56)
+    with pytest.raises(RuntimeError, match="size"):
+        network(image[..., :37, :50])
+    whole, cut = features(image), features(image[..., :37, :50])
+    assert cut.shape == (1, 8, 19, 25)
+    assert features(image[..., :32, :48]).shape == (1, 8, 16, 24)
+    assert whole.shape == (1, 8, 20, 28)
 
 
 def test_the_threshold_keeps_its_promise_or_says_how_many_images_it_needs():
