@@ -71,7 +71,8 @@ def layers_of(network: nn.Module, layers: tuple[str, ...], device: torch.device,
         if name not in names:
             raise ConfigError(f"features.layers: the network has no layer '{name}'. {did_you_mean(name, names)}It has "
                               f"{', '.join(name for name in names if name.count('.') < 2)[:400]}")
-    return LayerFeatures(Padded(Tapped(network, layers).to(device), stride), layers, light)
+    tapped = Tapped(network, layers).to(device)
+    return LayerFeatures(tapped if stride == 1 else Padded(tapped, stride), layers, light)
 
 
 def _resnet(config: FeaturesConfig) -> nn.Module:
