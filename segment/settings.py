@@ -128,7 +128,8 @@ class DataConfig(Section):
         "error", description="the same or nearly the same picture in two splits that the set itself gives")
     evaluate_on: Literal["train", "val", "test", "all"] = Field(
         "val", description="what evaluations look at; train: for false_alarms.csv, see hard; all: of another set")
-    crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale")
+    crop_px: int = Field(256, ge=16, description="side of a training crop, at native scale; a multiple of 32 for the "
+                         "default network")
     defect_share: float = Field(0.5, ge=0, le=1, description="crops centred on a defect, classes in turn")
     clean_share: float = Field(0.3, ge=0, le=1, description="crops without any defect")
     reduced_share: float = Field(0.0, ge=0, le=1, description="crops of the image made smaller, for infer.context")

@@ -22,6 +22,7 @@ from .data import open_data
 from .evaluate import evaluate
 from .export import export
 from .history import write_history
+from .infer import up_to
 from .legacy import config_values
 from .losses import losses
 from .mixing import training_crops
@@ -52,6 +53,7 @@ class SegmentTask:
         check_loss(config.loss, self.classes)
         outputs = models.output_count(config.loss, len(self.classes))
         self.network = models.build(config.network, outputs, config.data.channels)
+        check_crop(config.data.crop_px, self.network.stride)
         if config.start is not None and not (run is not None and checkpoint.found(run)):
             models.load_start(self.network, config.start)
         self.network.to(device, memory_format=torch.channels_last)
@@ -120,6 +122,14 @@ def check_loss(loss: LossConfig, classes: tuple[str, ...]) -> None:
     if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != len(classes) + 1:
         raise ConfigError(f"loss.class_weights: one for the background and one a class, got {len(loss.class_weights)} "
                           f"for {len(classes) + 1}")
+
+
+def check_crop(crop_px: int, stride: int) -> None:
+    """Raises ConfigError where a crop is not made of whole places of the network's coarsest grid."""
+    if crop_px % stride:
+        fitting = [side for side in (crop_px // stride * stride, up_to(crop_px, stride)) if side]
+        raise ConfigError(f"data.crop_px: must be a multiple of {stride} for this network, got {crop_px}. Take "
+                          f"{' or '.join(map(str, fitting))}")
 
 
 def optimizer_of(network: nn.Module, config: OptimConfig) -> optim.Optimizer:
