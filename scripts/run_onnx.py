@@ -25,12 +25,14 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for NAME.png, index masks in colour")
     parser.add_argument("--tile", type=int, metavar="PX", help="longest side of a tile; less needs less memory")
     parser.add_argument("--threads", type=int, default=0, help="of onnxruntime (default: all cores)")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that has files in it")
     given = parser.parse_args()
     try:
-        network = Network(given.model, given.threads, given.tile)
         paths = found(given.images)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"{given.model}, {given.images}: {error}", file=sys.stderr)
+        check_output(given.output, paths, given.overwrite)
+        network = Network(given.model, given.threads, given.tile)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
         return 2
     unread = 0
     for name, path in paths.items():
@@ -43,8 +45,12 @@ def main() -> int:
         began = time.monotonic()
         labels = network.labels(image)
         target = given.output / f"{name}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, labels, network.facts["colours"])
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(target, labels, network.facts["colours"])
+        except OSError as error:
+            print(f"{target}: cannot be written, got '{error.strerror}'. Give another --output", file=sys.stderr)
+            return 2
         area = ", ".join(f"{label} {np.count_nonzero(labels == at)} px" for at, label in enumerate(
             network.facts["classes"], 1) if (labels == at).any())
         print(f"{name}: {area or 'no defect'}; {time.monotonic() - began:.1f} s")
@@ -57,11 +63,16 @@ class Network:
     def __init__(self, path: Path, threads: int = 0, tile_px: int | None = None):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        if tile_px is not None and tile_px < 1:
+            raise ValueError(f"--tile: must be at least 1 px, got {tile_px}")
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:              # onnxruntime has errors of its own, of no common kind
+            raise ValueError(f"{path}: not a readable ONNX file, got '{error}'. Export it anew") from error
         stored = self.session.get_modelmeta().custom_metadata_map
-        if FACTS not in stored:
-            raise ValueError("not a file of scripts/export.py")
-        self.facts = json.loads(stored[FACTS])
+        self.facts = json.loads(stored.get(FACTS, "{}"))
+        if "stride" not in self.facts:
+            raise ValueError(f"{path}: not a segmenter of scripts/export.py, got another ONNX file. Export one")
         self.tile_px = self.up(tile_px or self.facts["tile_px"])
 
     def labels(self, image: np.ndarray) -> np.ndarray:
@@ -143,14 +154,25 @@ def mirrored(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image
 
 
+def check_output(output: Path, paths: dict[str, Path], overwrite: bool) -> None:
+    """ValueError: what lies there would be lost."""
+    if output.exists() and (not output.is_dir() or (not overwrite and any(output.iterdir()))):
+        raise ValueError(f"{output}: has files in it. Give another --output, or --overwrite to write over them")
+    for name, path in paths.items():
+        if path.resolve() == (output / f"{name}.png").resolve():
+            raise ValueError(f"{path}: its labels would take its place. Give another --output")
+
+
 def found(path: Path) -> dict[str, Path]:
     """Name of a result -> image; of two that differ in their suffix alone each keeps it."""
+    if not path.exists():
+        raise ValueError(f"{path}: no such image or folder, got nothing there. Check the path")
     if not path.is_dir():
         return {path.stem: path}
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
     names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
     if not files:
-        raise ValueError("no image there")
+        raise ValueError(f"{path}: no image there, got none in the folder. Give a folder of images")
     return {name if names.count(name) == 1 else f"{name}{file.suffix}": file for name, file in zip(names, files)}
 
 

@@ -87,6 +87,36 @@ def test_blended_tiles_and_unreadable_files(exported, run, images, tmp_path, mon
         assert (ours != theirs).mean() < 0.02           # tiles may lie elsewhere
 
 
+def test_the_runner_replaces_nothing_and_names_what_it_cannot_use(exported, images, tmp_path, monkeypatch, capsys):
+    script, given, full = ROOT / "scripts" / "run_onnx.py", tmp_path / "in", tmp_path / "full"
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    (tmp_path / "file").touch()
+    for folder in (given, full):
+        folder.mkdir()
+        (folder / "even.png").write_bytes((images / "even.png").read_bytes())
+    before = (given / "even.png").read_bytes()
+    for model, place, output, options, message in (
+            (exported[0], given, given, [], f"{given}: has files in it. Give another --output"),
+            (exported[0], given, given, ["--overwrite"], "even.png: its labels would take its place"),
+            (exported[0], given, full, [], f"{full}: has files in it"),
+            (exported[0], given, given / "even.png", [], "even.png: has files in it"),
+            (exported[0], given, tmp_path / "file" / "out", [], "even.png: cannot be written, got '"),
+            (exported[0], tmp_path / "none", tmp_path / "out", [], "none: no such image or folder, got nothing there"),
+            (exported[0], given, tmp_path / "out", ["--tile", "0"], "--tile: must be at least 1 px, got 0"),
+            (tmp_path / "absent.onnx", given, tmp_path / "out", [], "absent.onnx: not a readable ONNX file, got '"),
+            (tmp_path / "damaged.onnx", given, tmp_path / "out", [], "damaged.onnx: not a readable ONNX file, got '")):
+        command = [script, model, place, "--output", output, *options]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
+        assert ended.value.code == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert len(told.splitlines()) == 1
+    assert all((folder / "even.png").read_bytes() == before for folder in (given, full))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_file_whose_answers_differ_is_not_written(exported, run, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "graph", lambda *_: exported[0].read_bytes())
     monkeypatch.setattr(export, "probabilities", lambda logits: (1.01 * logits).softmax(1))
