@@ -6,6 +6,7 @@
 | flags some      | finds defects                   | defect, or what the rework rules say        |
 | flags some      | finds nothing                   | review: never good, for something is unlike |
 
+What rework rules say of the part itself, such as its outline, counts without any defect too: the worse verdict wins.
 Mode "or" asks Mask R-CNN about every tile: either of the two may reject, nothing is saved.
 """
 import hashlib
@@ -31,6 +32,7 @@ from .apply import load as load_inspector
 from .data import LEAST_PX, defect_mask, open_data
 from .fullimage import tile_windows
 from .merging import Window
+from .rework import ORDER
 from .screen import Screened
 from .screen import load as load_screen
 
@@ -61,7 +63,7 @@ class Hybrid:
                        beside={**said.beside, "screen": {"score": screened.score, "limit": self.limit,
                                                          "tiles": len(tiles), "flagged": len(flagged)}})
         unlike = f"{len(flagged)} of {len(tiles)} tiles unlike good parts"
-        if said.pieces:
+        if said.pieces or ORDER.index(said.verdict) > ORDER.index("review" if flagged else "good"):
             return replace(said, reason="; ".join(filter(None, (said.reason, unlike))))
         if flagged:
             return replace(said, verdict="review", rule="screen", reason=f"{unlike}, but no defect was named")

@@ -15,6 +15,7 @@ from detect.apply import Inspector, goes_on, judge_files
 from detect.fullimage import FrameConfig
 from detect.hybrid import Hybrid, choose_limit, compare, load
 from detect.merging import Piece
+from detect.rework import RulesConfig
 from detect.screen import Screened
 from detect.settings import DataConfig, DetectConfig
 
@@ -72,6 +73,18 @@ def test_either_may_reject():
     either = hybrid(limit=250, mode="or")
     assert either(picture((40, 10, 200))).verdict == "defect"
     assert hybrid(mode="or")(picture((40, 10, 100))).verdict == "review"
+
+
+@pytest.mark.parametrize(("verdict", "expected"), [("good", ["good", "review"]), ("rework", ["rework", "review"]),
+                                                   ("reject", ["reject", "reject"])])
+@pytest.mark.parametrize("mode", ["screen", "or"])
+def test_a_rule_about_the_part_counts_where_no_defect_was_found(mode, verdict, expected):
+    rule = {"id": "part", "scope": "part", "verdict": verdict, "reason": "its size", "all": [["defects", "==", 0]]}
+    rules = RulesConfig(ring=False, rules=[rule])
+    both = Hybrid(screen, Inspector(Bright(), CONFIG, 0.5, rules), 50, mode)
+    assert [both(pixels).verdict for pixels in (picture(), picture((40, 10, 100)))] == expected
+    if verdict == "reject":
+        assert both(picture()).rule == "part"
 
 
 @pytest.fixture
