@@ -166,6 +166,26 @@ def test_foreign_files_are_named(tmp_path, content, named):
         formats.read(tmp_path, "labelme")
 
 
+@pytest.mark.parametrize("content", [{}, {"label": "pit"}, [], "text"])
+def test_a_strange_file_is_named_where_an_image_has_its_name_and_else_passed_over(tmp_path, content):
+    labelled(tmp_path, shape(SQUARE))
+    (tmp_path / "notes.json").write_text(json.dumps(content))
+    assert formats.read(tmp_path, "labelme").notes == ("1 JSON files are not labelme's and were passed over",)
+    labelled(tmp_path, name="b").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"b\.json: not a labelme file, got no list of 'shapes'"):
+        formats.read(tmp_path, "labelme")
+
+
+@pytest.mark.parametrize(("of_file", "of_shape"), [
+    ({"flags": "good"}, {}), ({"imageWidth": "48"}, {}), ({}, {"flags": "hole"}), ({}, {"group_id": [1]}),
+    ({}, {"shape_type": ["polygon"]}), ({}, {"shape_type": 3}), ({}, {"label": None})])
+def test_values_of_another_kind_are_named(tmp_path, of_file, of_shape):
+    labelled(tmp_path, {**shape(SQUARE), **of_shape}, **of_file)
+    with pytest.raises(DataError, match=r"a\.json: .*, got ") as caught:
+        formats.read(tmp_path, "labelme")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("data", [b"", b'{"version": "5", "shapes": [', b"\x00\x01"])
 def test_damaged_files_are_named(tmp_path, data):
     labelled(tmp_path, shape(SQUARE))

@@ -49,8 +49,10 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
     chosen = None if folders is None else tuple(folders)
     files = dict.fromkeys(_below(pictures_folder, chosen, with_suffix(".json")), pictures_folder)
     files |= dict.fromkeys(_below(labels_folder, chosen, with_suffix(".json")), labels_folder)
-    parsed = {path: found for path in files if (found := _parsed(path, reading)) is not None}
     pictures = reading.by_stem(_below(pictures_folder, chosen, image_files.is_image), pictures_folder)
+    shown = {key.casefold() for key in pictures}
+    parsed = {path: found for path, base in files.items()
+              if (found := _parsed(path, reading, stem(path, base).casefold() in shown)) is not None}
     labels: dict[str, Path] = {}
     for path in sorted(parsed):
         key = _key(path, files[path], parsed[path], pictures)
@@ -97,9 +99,13 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
     if size is None:
         return
     told = document.get("imageWidth") or size[0], document.get("imageHeight") or size[1]
+    flags = document.get("flags") or {}
+    if not isinstance(flags, dict) or not all(isinstance(side, (int, float)) for side in told):
+        reading.problem(path, "imageWidth and imageHeight must be numbers, and flags names with true or false, got "
+                              f"{told[0]!r}, {told[1]!r} and {str(flags)[:40]}. Save the file with labelme again")
+        return
     if not reading.told_size(told, size, path, image):
         return
-    flags = document.get("flags") or {}
     put_aside = next((name for name in ("ignore", "rework") if flags.get(name)), None)
     if put_aside:
         reading.counts[f"images are flagged '{put_aside}' and neither defective nor good"] += 1
@@ -113,8 +119,11 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
         reading.add(image, key, size, instances)
 
 
-def _parsed(path: Path, reading: Reading) -> dict | None:
-    """A labelme file as a dict with a list `shapes`; None, and a problem or a note, for anything else."""
+def _parsed(path: Path, reading: Reading, of_image: bool) -> dict | None:
+    """A labelme file as a dict with a list `shapes`; None, and a problem or a note, for anything else.
+
+    of_image    an image has its name: what it says of that one must not be passed over
+    """
     data = path.read_bytes()
     try:
         document = json.loads(_decoded(data, reading))
@@ -128,6 +137,9 @@ def _parsed(path: Path, reading: Reading) -> dict | None:
     if foreign:
         advice = "Read it with --format coco" if foreign == "COCO" else "Export it as COCO or labelme"
         reading.problem(path, f"not a labelme file, got {foreign}. {advice}")
+    elif of_image:
+        reading.problem(path, f"not a labelme file, got no list of 'shapes' but {str(document)[:40]}. Save the label "
+                              "with labelme again, or take the file out")
     else:
         reading.counts["JSON files are not labelme's and were passed over"] += 1
     return None

@@ -67,10 +67,13 @@ def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pe
     if not label:
         reading.problem(where, f"a shape without a label, got {shape.get('label')!r}. Name its class")
         return None
-    flags = shape.get("flags") or {}
+    flags, group = shape.get("flags") or {}, shape.get("group_id")
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape.get("points"))
-    if kind not in LEAST_POINTS:
+    if not isinstance(flags, dict) or not isinstance(group, (int, str, type(None))):
+        reading.problem(where, "flags must be names with true or false, and group_id a number, got "
+                               f"{str(flags)[:40]} and {str(group)[:40]}. Save the file with labelme again")
+    elif not isinstance(kind, str) or kind not in LEAST_POINTS:
         reading.problem(where, f"no such shape type, got '{kind}'. {did_you_mean(kind, LEAST_POINTS)}"
                                f"One of {', '.join(LEAST_POINTS)}")
     elif points is None or len(points) < LEAST_POINTS[kind]:
@@ -78,7 +81,7 @@ def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pe
                                f"At least {LEAST_POINTS[kind]} pairs of finite numbers")
     elif reading.known(label, where):
         drawn = _drawn(kind, points, shape, size, where, reading, pens)
-        return drawn and _Part(label=label, group=shape.get("group_id"), hole=bool(flags.get("hole")), **drawn,
+        return drawn and _Part(label=label, group=group, hole=bool(flags.get("hole")), **drawn,
                                ignore=bool(flags.get("difficult") or flags.get("ignore") or shape.get("difficult")))
     return None
 
