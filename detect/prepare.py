@@ -11,11 +11,12 @@ from pathlib import Path
 
 from core.data import formats, splits, verify
 from core.data.formats.groups import frame_of
-from core.data.formats.reading import files_under, subfolder
+from core.data.formats.reading import SHOWN_PROBLEMS, subfolder
 from core.data.images import encode_png, is_grey, read_image, write_bytes
+from core.data.problems import ERROR, Problem, shortened
 from core.data.records import Dataset, Instance, Record
 from core.data.shapes import box_ring
-from core.data.summary import summarise
+from core.data.summary import by_code, summarise
 from core.errors import DataError, OutputError, did_you_mean
 from core.files import writing
 
@@ -31,13 +32,13 @@ class Prepared:
 
     dataset   the images that are learned from or tested on, each with its split
     rework    those for trying rework rules on
-    excluded  source path -> why it is left out
+    excluded  source path -> why it is left out: an image, or a label file without one
     report    what the checks found on `dataset` and the duplicates taken out of it
     """
     name: str
     dataset: Dataset
     rework: tuple[Record, ...]
-    excluded: Mapping[str, str]
+    excluded: Mapping[str, Problem]
     splits: splits.Splits
     report: verify.Report
     notes: tuple[str, ...]
@@ -50,11 +51,13 @@ def prepare(config: ProductsConfig, name: str, *, lenient: bool = False, resplit
     """
     product = config.chosen(name)
     read = {kind: _read(config, product, kind, lenient) for kind in (GOOD, DEFECT, REWORK)}
-    excluded: dict[str, str] = {}
-    problems: list[str] = []
+    excluded: dict[str, Problem] = {}
+    wrong: dict[str, Problem] = {}
     records = [record for kind in (GOOD, DEFECT) for record in read[kind].records
-               if _counts(record, kind, config, excluded, problems)]
-    _settle(problems, excluded, lenient)
+               if _counts(record, kind, config, read[kind].unlabelled, excluded, wrong)]
+    if wrong and not lenient:
+        raise DataError("\n".join(shortened([f"{path}: {one.message}" for path, one in wrong.items()], SHOWN_PROBLEMS)))
+    excluded |= wrong
     labels = sorted({item.label for record in records for item in record.instances})
     classes = product.classes or tuple(labels)
     dataset = Dataset(root=config.data, format="labelme", classes=classes,
@@ -69,9 +72,8 @@ def prepare(config: ProductsConfig, name: str, *, lenient: bool = False, resplit
                          prints=report.prints)
     dataset = _without_copies(splits.apply(dataset, found), report, excluded)
     notes = [note for kind in read.values() for note in kind.notes]
-    if lenient:
-        excluded |= _passed_over(config, product, {*excluded, *(str(record.image) for kind in read.values()
-                                                                for record in kind.records)})
+    excluded |= {path: replace(one, message=one.message.removeprefix(f"{path}: ")) for kind in read.values()
+                 for one in reversed(kind.problems) for path in one.paths}
     return Prepared(name, dataset, read[REWORK].records, dict(sorted(excluded.items())), found, report,
                     (*notes, *_doubts(dataset)))
 
@@ -100,7 +102,7 @@ def write(config: ProductsConfig, prepared: Prepared) -> Path:
         kept = replace(prepared.dataset, records=prepared.rework, classes=_all_classes(prepared))
         formats.write(kept, folder / "rework" / "coco", "coco")
     splits.save(folder / SPLITS, prepared.splits)
-    _save(folder / EXCLUDED, prepared.excluded)
+    _save(folder / EXCLUDED, _told(prepared.excluded))
     _save(folder / SUMMARY, _summary(prepared, names))
     return folder
 
@@ -108,13 +110,6 @@ def write(config: ProductsConfig, prepared: Prepared) -> Path:
 def histogram(records: Sequence[Record]) -> dict[int, int]:
     """Images of one part -> number of such parts."""
     return dict(sorted(Counter(Counter(map(splits.group_of, records)).values()).items()))
-
-
-def _passed_over(config: ProductsConfig, product: Product, known: set[str]) -> dict[str, str]:
-    """Images of the product's folders that reading left out, for they or their label files are faulty."""
-    pictures = subfolder(config.data, "images", "data", "imgs", "img") or config.data
-    found = [path for folder in (*product.good, *product.defect) for path in files_under(pictures / folder)]
-    return {str(path): "it or its label file is faulty, see the notes" for path in found if str(path) not in known}
 
 
 def _read(config: ProductsConfig, product: Product, kind: str, lenient: bool) -> Dataset:
@@ -155,46 +150,51 @@ def _shaped(item: Instance) -> Instance:
     return item if item.has_shape else replace(item, polygons=(box_ring(item.box),))
 
 
-def _counts(record: Record, kind: str, config: ProductsConfig, excluded: dict[str, str], problems: list[str]) -> bool:
-    """Whether an image is learned from or tested on; else `excluded` or `problems` say why not."""
-    if not record.verified:
-        excluded[str(record.image)] = ("without a label file, or flagged 'ignore' or 'rework'" if kind == DEFECT
-                                       else "flagged 'ignore' or 'rework'")
-        return False
-    if kind == GOOD and record.instances:
-        problems.append(f"{record.image}: labelled defects in a folder of good images, got {len(record.instances)}. "
-                        "Move the image, or take the shapes out")
-        return False
-    if kind == DEFECT and not record.instances and config.empty_defect == "exclude":
-        excluded[str(record.image)] = "in a folder of defects, but its label file has no shape"
-        return False
-    return True
+def _counts(record: Record, kind: str, config: ProductsConfig, unlabelled: Sequence[Path],
+            excluded: dict[str, Problem], wrong: dict[str, Problem]) -> bool:
+    """Whether an image is learned from or tested on; else `excluded`, or `wrong`, says why not."""
+    path = str(record.image)
+    if not record.verified and record.image in unlabelled:
+        wrong[path] = Problem(code="no-label", message="in a folder of defects, got no label file. Label it, take it "
+                                                       "out, or say --lenient")
+    elif not record.verified:
+        excluded[path] = Problem(code="put-aside", message="flagged 'ignore' or 'rework'")
+    elif kind == GOOD and record.instances:
+        wrong[path] = Problem(code="marked-good", message="labelled defects in a folder of good images, got "
+                              f"{len(record.instances)}. Move the image, or take the shapes out")
+    elif kind == DEFECT and not record.instances and config.empty_defect == "exclude":
+        excluded[path] = Problem(code="empty-defect", message="in a folder of defects, but its label file has no shape")
+    else:
+        return True
+    return False
 
 
-def _settle(problems: list[str], excluded: dict[str, str], lenient: bool) -> None:
-    if problems and not lenient:
-        raise DataError("\n".join(problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)))
-    for line in problems:
-        place, _, reason = line.partition(": ")
-        excluded[place] = reason
-
-
-def _checked(dataset: Dataset, lenient: bool, excluded: dict[str, str]) -> tuple[Dataset, verify.Report]:
-    """Decode and compare every file; with `lenient` what is damaged goes, and the rest is checked once more."""
+def _checked(dataset: Dataset, lenient: bool, excluded: dict[str, Problem]) -> tuple[Dataset, verify.Report]:
+    """Decode and compare every file; with `lenient` what is damaged or contradicts itself goes, and the rest is
+    checked once more."""
     report = verify.check(dataset)
-    broken = {found.record.name: found.problems for found in report.examined
-              if any(problem.level == "error" for problem in found.problems)}
-    if lenient and broken:
-        for record in dataset.records:
-            if record.name in broken:
-                excluded[str(record.image)] = next(one.message for one in broken[record.name] if one.level == "error")
-        dataset = replace(dataset, records=tuple(r for r in dataset.records if r.name not in broken))
+    if lenient and report.of(ERROR):
+        broken = {str(found.record.image): one for found in report.examined for one in reversed(found.problems)
+                  if one.level == ERROR} | _contradicting(report)
+        excluded |= {path: replace(one, message=one.message.removeprefix(f"{path}: ")) for path, one in broken.items()}
+        dataset = replace(dataset, records=tuple(r for r in dataset.records if str(r.image) not in broken))
         report = verify.check(dataset)
     report.raise_errors()
     return dataset, report
 
 
-def _without_copies(dataset: Dataset, report: verify.Report, excluded: dict[str, str]) -> Dataset:
+def _contradicting(report: verify.Report) -> dict[str, Problem]:
+    """Image path -> that the same file is good under one name and defective under another."""
+    same: dict[str, list[Record]] = defaultdict(list)
+    for found in report.examined:
+        if found.record.image in found.prints:
+            same[found.prints[found.record.image].sha256].append(found.record)
+    return {str(record.image): Problem(code="conflict", message="the same file as good and as defective, got "
+                                       f"{', '.join(str(other.image) for other in records if other is not record)}")
+            for records in same.values() if len({record.is_good for record in records}) > 1 for record in records}
+
+
+def _without_copies(dataset: Dataset, report: verify.Report, excluded: dict[str, Problem]) -> Dataset:
     """The first of the files that are byte for byte the same and labelled the same."""
     first: dict[tuple, Record] = {}
     kept = []
@@ -202,7 +202,7 @@ def _without_copies(dataset: Dataset, report: verify.Report, excluded: dict[str,
         labels = sorted((item.label, *map(round, item.box)) for item in record.instances)
         key = (report.prints[record.image].sha256, tuple(labels))
         if key in first:
-            excluded[str(record.image)] = f"the same file as {first[key].image}"
+            excluded[str(record.image)] = Problem(code="duplicate", message=f"the same file as {first[key].image}")
         else:
             first[key] = record
             kept.append(record)
@@ -268,15 +268,24 @@ def _all_classes(prepared: Prepared) -> tuple[str, ...]:
 
 
 def _summary(prepared: Prepared, names: Mapping[str, str]) -> dict:
-    """core.data.summary's, by split; and per written file its source, what was left out and why, and the notes."""
+    """core.data.summary's, by split; and per written file its source, what was left out and why, and the notes.
+
+    The problems are those of what is left out as well.
+    """
     split_of = {record.name: record for record in prepared.dataset.records}
     kept = tuple(replace(found, record=split_of[found.record.name]) for found in prepared.report.examined
                  if found.record.name in split_of)
     made = summarise(replace(prepared.report, dataset=prepared.dataset, examined=kept))
     del made["seconds"]                                     # equal data give equal bytes
-    return {"product": prepared.name, **made, "rework": len(prepared.rework), "excluded": dict(prepared.excluded),
+    made["problems"] = by_code([*prepared.report.problems, *(replace(one, message=f"{path}: {one.message}")
+                                                             for path, one in prepared.excluded.items())])
+    return {"product": prepared.name, **made, "rework": len(prepared.rework), "excluded": _told(prepared.excluded),
             "sources": {f"{record.split}/{names[record.name]}": str(record.image)
                         for record in prepared.dataset.records}, "notes": list(prepared.notes)}
+
+
+def _told(excluded: Mapping[str, Problem]) -> dict[str, dict[str, str]]:
+    return {path: {"code": one.code, "reason": one.message} for path, one in excluded.items()}
 
 
 def _save(path: Path, content: object) -> None:

@@ -1,5 +1,6 @@
 """Turn the labelme files of each product into its own COCO set: train, val and test by photographed part."""
 import sys
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -62,7 +63,13 @@ def line(prepared) -> str:
                       for split in ("train", "val", "test"))
     return (f"{prepared.name}: {len(records)} images ({parts}), {len(prepared.dataset.good)} good, "
             f"{sum(len(record.instances) for record in records)} defects, {len(prepared.rework)} for rework, "
-            f"{len(prepared.excluded)} left out")
+            f"{len(prepared.excluded)} left out{why(prepared.excluded)}")
+
+
+def why(excluded) -> str:
+    """How many were left out by each code, where some were."""
+    counts = Counter(one.code for one in excluded.values())
+    return f" ({', '.join(f'{code} {count}' for code, count in sorted(counts.items()))})" if counts else ""
 
 
 def show(prepared) -> None:

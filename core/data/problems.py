@@ -12,13 +12,25 @@ FULL, NEARLY_FULL = 1.0, 0.95                   # share of the image that a mask
 # code -> (level, what the problems of that kind are), in the order in which they are told
 KINDS = {
     "reading": (ERROR, "what the reader refuses"),
+    "json": (ERROR, "label files that cannot be read"),
+    "format": (ERROR, "label files of another format"),
+    "points": (ERROR, "shapes that cannot be drawn"),
+    "label": (ERROR, "labels that are no class"),
+    "no-image": (ERROR, "label files without an image"),
+    "no-label": (ERROR, "images without the label file that they need"),
+    "name": (ERROR, "two images of one name"),
+    "two-labels": (ERROR, "images with two label files"),
+    "turned": (ERROR, "label files made before their image was turned upright"),
     "image": (ERROR, "images that cannot be read"),
     "size": (ERROR, "images or masks of another size than they should have"),
     "mask-empty": (ERROR, "masks without a pixel"),
     "mask-full": (ERROR, "masks that cover the whole image"),
     "box": (ERROR, "boxes outside the image or of no area"),
     "conflict": (ERROR, "the same file as defective and as defect-free"),
+    "marked-good": (ERROR, "defects on images that are said to be good"),
     "leak": (WARNING, "the set's own split parts what belongs together"),
+    "empty-defect": (WARNING, "images said to be defective, without a defect"),
+    "put-aside": (NOTE, "images flagged to be left out"),
     "no-good": (WARNING, "no defect-free image"),
     "no-defect": (WARNING, "no defect"),
     "class-unused": (WARNING, "classes without a sample"),
@@ -45,9 +57,13 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One finding: `code` is a key of KINDS, `message` one line with the place, what is wrong and what to do."""
+    """One finding: `code` is a key of KINDS, `message` one line with the place, what is wrong and what to do.
+
+    paths   files that it is about, where it says so; the message may name but the first of them
+    """
     code: str
     message: str
+    paths: tuple[str, ...] = ()
 
     @property
     def level(self) -> str:
@@ -67,7 +83,7 @@ def grouped(problems: Iterable[Problem]) -> list[tuple[str, list[str]]]:
     return [(code, lines[code]) for code in KINDS if code in lines]
 
 
-def shortened(lines: list[str]) -> list[str]:
+def shortened(lines: list[str], shown: int = EXAMPLES) -> list[str]:
     """The first examples, and how many more there are."""
-    more = len(lines) - EXAMPLES
-    return lines[:EXAMPLES] + ([f"... and {more} more of this kind"] if more > 0 else [])
+    more = len(lines) - shown
+    return lines[:shown] + ([f"... and {more} more of this kind"] if more > 0 else [])

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .problems import Problem
+
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
@@ -57,12 +59,19 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Records in the order of their names, and the class names in the order of their numbers (0 is the first class)."""
+    """Records in the order of their names, and the class names in the order of their numbers (0 is the first class).
+
+    notes       what a reader passed over and why, for the user
+    problems    what was wrong and left out, where a reader was told to do that; also among the notes
+    unlabelled  images without a label file
+    """
     root: Path
     format: str
     classes: tuple[str, ...]
     records: tuple[Record, ...]
-    notes: tuple[str, ...] = field(default=())      # what a reader passed over and why, for the user
+    notes: tuple[str, ...] = field(default=())
+    problems: tuple[Problem, ...] = field(default=())
+    unlabelled: tuple[Path, ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.records)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .examine import Examined, Measured, by
-from .problems import KINDS, grouped
+from .problems import KINDS, Problem, grouped
 from .splits import NAMES, group_of
 from .verify import Report
 
@@ -19,7 +19,7 @@ def summarise(report: Report) -> dict:
     """Return the data set's summary: plain numbers, text, lists and dicts.
 
     splits    "all", and each split that the data set gives ("none": the records without one), see `_share`
-    problems  code -> level, count and the first messages
+    problems  see `by_code`
     hashes    record name -> SHA-256 of its image file, where the files were read
     """
     classes = report.dataset.classes if report.dataset else ()
@@ -34,12 +34,17 @@ def summarise(report: Report) -> dict:
         "format": report.dataset.format if report.dataset else None,
         "classes": list(classes),
         "splits": {name: _share(found, classes) for name, found in shares.items()},
-        "problems": {code: {"level": KINDS[code][0], "count": len(lines), "messages": lines[:SHOWN]}
-                     for code, lines in grouped(report.problems)},
+        "problems": by_code(report.problems),
         "hashes": {found.record.name: found.prints[found.record.image].sha256
                    for found in report.examined if found.record.image in found.prints},
         "seconds": round(report.seconds, 3),
     }
+
+
+def by_code(problems: Iterable[Problem]) -> dict[str, dict]:
+    """Code -> level, count and the first messages."""
+    return {code: {"level": KINDS[code][0], "count": len(lines), "messages": lines[:SHOWN]}
+            for code, lines in grouped(problems)}
 
 
 def counted(found: Iterable[Examined]) -> list[Measured]:

@@ -1,6 +1,7 @@
 """Products from labelme to COCO: parts stay whole, splits stay, every fault is named or left out."""
 import base64
 import json
+import os
 import runpy
 import shutil
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_equal_data_give_equal_bytes_and_old_parts_keep_their_place(config):
     after = prepared.splits.groups
     assert {name: after[name] for name in before} == before
     assert after["part77"] == after["part0"], "the same file under another name stays with its part"
-    assert "the same file as" in prepared.excluded[str(config.data / "images/good/part77_r0_c0.png")]
+    assert prepared.excluded[str(config.data / "images/good/part77_r0_c0.png")].code == "duplicate"
 
 
 def test_what_is_no_longer_there_is_taken_out_of_the_folder(config):
@@ -80,20 +81,79 @@ def test_what_is_no_longer_there_is_taken_out_of_the_folder(config):
 
 
 def test_what_is_left_out_is_listed_and_never_becomes_background(config, tmp_path):
-    (config.data / "labels/notok/part1_r0_c1.json").unlink()
     (config.data / "labels/notok/part2_r0_c1.json").write_text(json.dumps(document("part2_r0_c1.png", [])))
     flagged = config.data / "labels/good"
     flagged.mkdir()
     (flagged / "part4_r0_c0.json").write_text(json.dumps(document("x", [], flags={"rework": True})))
-    prepared = prepare(config, "model2")
-    told = {Path(path).stem: reason for path, reason in prepared.excluded.items()}
-    assert told == {"part1_r0_c1": "without a label file, or flagged 'ignore' or 'rework'",
-                    "part2_r0_c1": "in a folder of defects, but its label file has no shape",
-                    "part4_r0_c0": "flagged 'ignore' or 'rework'"}
+    assert len(prepare(settings(tmp_path, empty_defect="good"), "model2").dataset.good) == 10
+    (config.data / "labels/notok/part1_r0_c1.json").unlink()
+    with pytest.raises(DataError, match=r"part1_r0_c1.png: in a folder of defects, got no label file"):
+        prepare(config, "model2")
+    prepared = prepare(config, "model2", lenient=True)
+    told = {Path(path).stem: one.code for path, one in prepared.excluded.items()}
+    assert told == {"part1_r0_c1": "no-label", "part2_r0_c1": "empty-defect", "part4_r0_c0": "put-aside"}
     folder = write(config, prepared)
     assert len(formats.read(folder, "coco")) == 27
     assert len(json.loads((folder / EXCLUDED).read_text())) == 3
-    assert len(prepare(settings(tmp_path, empty_defect="good"), "model2").dataset.good) == 10
+    found = json.loads((folder / SUMMARY).read_text())["problems"]
+    assert [found[code]["count"] for code in told.values()] == [1, 1, 1]
+
+
+WRONG = {
+    "json": lambda data: label(data).write_text('{"shapes": ['),
+    "format": lambda data: label(data).write_text('{"images": [], "annotations": []}'),
+    "size": lambda data: label(data, imageWidth=99),
+    "turned": lambda data: label(data, imageWidth=SIZE[1], imageHeight=SIZE[0]),
+    "points": lambda data: label(data, points=[[1, 2], [float("nan"), 3], [4, 9]]),
+    "label": lambda data: label(data, label=" "),
+    "no-image": lambda data: [label(data, name=f"notok/lost{number}", imagePath="lost.png") for number in range(7)],
+    "no-label": lambda data: label(data).unlink(),
+    "marked-good": lambda data: label(data, name="good/part0_r0_c0", flags={}),
+    "two-labels": lambda data: label(data, name="notok/again", flags={}),
+    "name": lambda data: shutil.copy(data / "images/good/part0_r0_c0.png", data / "images/good/part0_r0_c0.bmp"),
+    "conflict": lambda data: shutil.copy(data / "images/notok/part1_r0_c1.png", data / "images/good/other.png"),
+    "image": lambda data: (data / "images/good/part0_r0_c0.png").write_bytes(b""),
+}
+
+
+def label(data: Path, points: list | None = None, name: str = "notok/part1_r0_c1", **more) -> Path:
+    """A label file, with other values where some are given."""
+    path = data / f"labels/{name}.json"
+    if points or more:
+        path.parent.mkdir(exist_ok=True)
+        rings, named = [points or patch(1, defect=True)[1]], {"label": more.pop("label")} if "label" in more else {}
+        path.write_text(json.dumps({**document("part1_r0_c1.png", rings, **named), **more}))
+    return path
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_every_fault_stops_the_preparation_or_is_left_out_by_its_code(config, code):
+    """One line that names the file; with lenient that file is listed and nothing else is lost."""
+    WRONG[code](config.data)
+    with pytest.raises(DataError, match=r"(?s), got ") as caught:
+        prepare(config, "model2")
+    assert "\n" not in str(caught.value)
+    prepared = prepare(config, "model2", lenient=True)
+    assert {one.code for one in prepared.excluded.values()} == {code}
+    summary = json.loads((write(config, prepared) / SUMMARY).read_text())
+    assert summary["problems"][code]["count"] == len(prepared.excluded)
+    files = [path for path in (config.data / "images").rglob("*") if path.is_file()]
+    listed = sum(str(path) in prepared.excluded for path in files)
+    assert len(prepared.dataset) + listed == len(files), "each image is used or listed"
+    assert len(prepared.excluded) == {"no-image": 7, "conflict": 2}.get(code, 1)
+
+
+def test_of_two_label_files_the_newest_counts(config):
+    older, newer = label(config.data), config.data / "labels/notok/part1_r0_c1 (1).json"
+    two = [patch(1, defect=True)[1], [[1, 1], [9, 1], [9, 9]]]
+    newer.write_text(json.dumps(document("part1_r0_c1.png", two)))
+    for first, second, count in ((older, newer, 2), (newer, older, 1)):
+        os.utime(first, (1e9, 1e9))
+        os.utime(second, (2e9, 2e9))
+        prepared = prepare(config, "model2", lenient=True)
+        record = next(one for one in prepared.dataset.records if one.name == "notok/part1_r0_c1")
+        assert len(record.instances) == count
+        assert list(prepared.excluded) == [str(first)]
 
 
 def test_faults_stop_the_preparation_or_are_left_out_on_demand(config):
@@ -102,18 +162,15 @@ def test_faults_stop_the_preparation_or_are_left_out_on_demand(config):
     (data / "images/notok/part2_r0_c1.png").write_bytes((data / "images/notok/part2_r0_c1.png").read_bytes()[:200])
     wide = document("part3_r0_c1.png", [patch(1, defect=True)[1]], imageWidth=99)
     (data / "labels/notok/part3_r0_c1.json").write_text(json.dumps(wide))
-    (data / "labels/notok/lonely.json").write_text(json.dumps(document("lonely.png", [])))
-    nan = json.dumps(document("part5_r0_c1.png", [patch(1, defect=True)[1], [[1, 2], [float("nan"), 3], [4, 9]]]))
-    (data / "labels/notok/part5_r0_c1.json").write_text(nan)
     with pytest.raises(DataError) as caught:
         prepare(config, "model2")
-    for text in ("not readable as JSON", "another size than the image", "JSON without an image", "usable points"):
+    for text in ("not readable as JSON", "another size than the image"):
         assert text in str(caught.value)
     prepared = prepare(config, "model2", lenient=True)
     kept = {record.name for record in prepared.dataset.records}
-    assert len(kept) == 26
-    assert not kept & {f"notok/part{n}_r0_c1" for n in (1, 2, 3, 5)}
-    assert "part2_r0_c1.png" in "".join(prepared.excluded)
+    assert len(kept) == 27
+    assert not kept & {f"notok/part{n}_r0_c1" for n in (1, 2, 3)}
+    assert sorted(one.code for one in prepared.excluded.values()) == ["image", "json", "size"]
     assert sum("not readable as JSON" in note for note in prepared.notes) == 1
 
 

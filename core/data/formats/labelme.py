@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -50,25 +51,28 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
     files = dict.fromkeys(_below(pictures_folder, chosen, with_suffix(".json")), pictures_folder)
     files |= dict.fromkeys(_below(labels_folder, chosen, with_suffix(".json")), labels_folder)
     pictures = reading.by_stem(_below(pictures_folder, chosen, image_files.is_image), pictures_folder)
-    shown = {key.casefold() for key in pictures}
+    shown = {key.casefold(): image for key, image in pictures.items()}
     parsed = {path: found for path, base in files.items()
-              if (found := _parsed(path, reading, stem(path, base).casefold() in shown)) is not None}
+              if (found := _parsed(path, reading, shown.get(stem(path, base).casefold()))) is not None}
     labels: dict[str, Path] = {}
     for path in sorted(parsed):
         key = _key(path, files[path], parsed[path], pictures)
-        if key in labels:
-            reading.problem(path, f"two JSON files for one image, got {labels[key]} as well. Keep the right one")
+        if key in labels:                                       # where it is no error the newest counts
+            older, newer = sorted((labels[key], path), key=lambda file: file.stat().st_mtime_ns)
+            reading.problem(path, f"two JSON files for one image, got {labels[key]} as well. Keep the right one",
+                            "two-labels", [older])
+            labels[key] = newer
         labels.setdefault(key, path)
     pens = Pens(line_width_px=line_width_px, point_radius_px=point_radius_px)
-    unreadable = {stem(path, base) for path, base in files.items() if path not in parsed}
-    for key, image, path in reading.paired({key: image for key, image in pictures.items()
-                                            if key in labels or key not in unreadable}, labels, "labelme JSON"):
-        if path is None:
-            size = reading.size(image)
-            if size:
-                reading.add(image, key, size, labelled=False)
-        else:
+    unreadable = {stem(path, base).casefold() for path, base in files.items() if path not in parsed}
+    usable = {key: image for key, image in pictures.items() if key in labels or key.casefold() not in unreadable}
+    for key, image, path in reading.paired(usable, labels, "labelme JSON"):
+        before = len(reading.problems)
+        if path is not None:
             _add(key, image, path, parsed[path], reading, pens)
+        elif size := reading.size(image):
+            reading.add(image, key, size, labelled=False)
+        reading.problems[before:] = [replace(one, paths=(str(image),)) for one in reading.problems[before:]]
     return reading.dataset()
 
 
@@ -101,8 +105,8 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
     told = document.get("imageWidth") or size[0], document.get("imageHeight") or size[1]
     flags = document.get("flags") or {}
     if not isinstance(flags, dict) or not all(isinstance(side, (int, float)) for side in told):
-        reading.problem(path, "imageWidth and imageHeight must be numbers, and flags names with true or false, got "
-                              f"{told[0]!r}, {told[1]!r} and {str(flags)[:40]}. Save the file with labelme again")
+        reading.problem(path, "imageWidth and imageHeight must be numbers, flags names with true or false, got "
+                              f"{told[0]!r}, {told[1]!r} and {str(flags)[:40]}. Save it with labelme again", "json")
         return
     if not reading.told_size(told, size, path, image):
         return
@@ -114,32 +118,34 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
     before = len(reading.problems)
     instances = instances_of(document["shapes"], size, path, reading, pens)
     if flags.get("good") and instances:
-        reading.problem(path, f"flagged as good, got {len(instances)} shapes. Take out the flag or the shapes")
+        reading.problem(path, f"flagged as good, got {len(instances)} shapes. Take out the flag or the shapes",
+                        "marked-good")
     if len(reading.problems) == before:             # an image with half of its defects would teach the others as good
         reading.add(image, key, size, instances)
 
 
-def _parsed(path: Path, reading: Reading, of_image: bool) -> dict | None:
+def _parsed(path: Path, reading: Reading, image: Path | None) -> dict | None:
     """A labelme file as a dict with a list `shapes`; None, and a problem or a note, for anything else.
 
-    of_image    an image has its name: what it says of that one must not be passed over
+    image   the one of its name, which then goes without its label
     """
     data = path.read_bytes()
     try:
         document = json.loads(_decoded(data, reading))
     except ValueError as error:
         reason = "an empty file" if not data.strip() else str(error)
-        reading.problem(path, f"not readable as JSON, got '{reason}'. Was it cut short? Save it with labelme again")
+        reading.problem(path, f"not readable as JSON, got '{reason}'. Was it cut short? Save it with labelme again",
+                        "json", [image or path])
         return None
     if isinstance(document, dict) and isinstance(document.get("shapes"), list):
         return document
     foreign = _foreign(document)
     if foreign:
         advice = "Read it with --format coco" if foreign == "COCO" else "Export it as COCO or labelme"
-        reading.problem(path, f"not a labelme file, got {foreign}. {advice}")
-    elif of_image:
+        reading.problem(path, f"not a labelme file, got {foreign}. {advice}", "format", [image or path])
+    elif image is not None:
         reading.problem(path, f"not a labelme file, got no list of 'shapes' but {str(document)[:40]}. Save the label "
-                              "with labelme again, or take the file out")
+                              "with labelme again, or take the file out", "format", [image])
     else:
         reading.counts["JSON files are not labelme's and were passed over"] += 1
     return None

@@ -61,24 +61,24 @@ def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Re
 
 def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pens: Pens) -> _Part | None:
     if not isinstance(shape, dict):
-        reading.problem(where, f"not a shape, got {str(shape)[:40]}. Save the file with labelme again")
+        reading.problem(where, f"not a shape, got {str(shape)[:40]}. Save the file with labelme again", "points")
         return None
     label = unicodedata.normalize("NFC", str(shape.get("label") or "").strip())
     if not label:
-        reading.problem(where, f"a shape without a label, got {shape.get('label')!r}. Name its class")
+        reading.problem(where, f"a shape without a label, got {shape.get('label')!r}. Name its class", "label")
         return None
     flags, group = shape.get("flags") or {}, shape.get("group_id")
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape.get("points"))
     if not isinstance(flags, dict) or not isinstance(group, (int, str, type(None))):
         reading.problem(where, "flags must be names with true or false, and group_id a number, got "
-                               f"{str(flags)[:40]} and {str(group)[:40]}. Save the file with labelme again")
+                               f"{str(flags)[:40]} and {str(group)[:40]}. Save the file with labelme again", "points")
     elif not isinstance(kind, str) or kind not in LEAST_POINTS:
         reading.problem(where, f"no such shape type, got '{kind}'. {did_you_mean(kind, LEAST_POINTS)}"
-                               f"One of {', '.join(LEAST_POINTS)}")
+                               f"One of {', '.join(LEAST_POINTS)}", "points")
     elif points is None or len(points) < LEAST_POINTS[kind]:
         reading.problem(where, f"no usable points for a {kind}, got {str(shape.get('points'))[:60]}. "
-                               f"At least {LEAST_POINTS[kind]} pairs of finite numbers")
+                               f"At least {LEAST_POINTS[kind]} pairs of finite numbers", "points")
     elif reading.known(label, where):
         drawn = _drawn(kind, points, shape, size, where, reading, pens)
         return drawn and _Part(label=label, group=group, hole=bool(flags.get("hole")), **drawn,
@@ -120,7 +120,8 @@ def _united(parts: list[_Part], size: tuple[int, int], where: object, reading: R
     solid, holes = [part for part in parts if not part.hole], [part for part in parts if part.hole]
     label, ignore = parts[0].label, any(part.ignore for part in solid)
     if not solid:
-        reading.problem(where, f"a hole without a shape round it, got '{label}'. Give both the same group_id")
+        reading.problem(where, f"a hole without a shape round it, got '{label}'. Give both the same group_id",
+                        "points")
         return None
     if len(parts) == 1 and solid[0].box is not None:
         return Instance(label=label, box=_clipped(np.reshape(solid[0].box, (2, 2)), size), ignore=ignore)
@@ -129,7 +130,8 @@ def _united(parts: list[_Part], size: tuple[int, int], where: object, reading: R
         return Instance(label=label, box=_clipped(np.concatenate(rings), size), polygons=rings, ignore=ignore)
     crop = _combined([part.crop(size) for part in solid], [part.crop(size) for part in holes])
     if not crop[0].any():
-        reading.problem(where, f"an empty mask, got '{label}' with holes as large as itself. Draw it anew")
+        reading.problem(where, f"an empty mask, got '{label}' with holes as large as itself. Draw it anew",
+                        "points")
         return None
     return crop_instance(*crop, size, label, ignore=ignore)
 
@@ -183,11 +185,12 @@ def _png_crop(text: object, points: np.ndarray, size: tuple[int, int], where: st
         with Image.open(io.BytesIO(base64.b64decode(str(text), validate=True))) as file:
             mask = np.asarray(file.convert("L")) > 0
     except (binascii.Error, OSError, ValueError, SyntaxError) as error:
-        reading.problem(where, f"the mask is no PNG in base64, got '{str(error)[:60]}'. Save it with labelme again")
+        reading.problem(where, f"the mask is no PNG in base64, got '{str(error)[:60]}'. Save it with labelme again",
+                        "points")
         return None
     if mask.shape != (y2 - y1 + 1, x2 - x1 + 1):
         reading.problem(where, f"mask of another size than its box, got {mask.shape[1]}x{mask.shape[0]} for "
-                               f"{x2 - x1 + 1}x{y2 - y1 + 1}. Save it with labelme again")
+                               f"{x2 - x1 + 1}x{y2 - y1 + 1}. Save it with labelme again", "points")
         return None
     left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2 + 1, size[0]), min(y2 + 1, size[1])
     return mask[max(top - y1, 0):max(bottom - y1, 0), max(left - x1, 0):max(right - x1, 0)], left, top

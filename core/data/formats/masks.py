@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DataError
 from .. import images as image_files
+from ..problems import Problem
 from ..records import Dataset, Instance, Record
 from ..shapes import component_crops, crop_instance, instance_crop, rle_area_px
 from .groups import SPLITS
@@ -69,7 +70,7 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
     naming = _naming({code for each in found for code in each.codes}, names, reading)
     defective = {task.label for task, each in zip(tasks, found) if each.instances} - {None}
     for task, each in zip(tasks, found):
-        reading.problems += each.problems
+        reading.problems += [Problem(code="image", message=message) for message in each.problems]
         if each.size is not None and not reading.problems:
             _add(reading, task, each, naming, blank=task.label in defective and not each.instances)
     return reading.dataset()

@@ -10,6 +10,7 @@ import cv2
 
 from ...errors import ConfigError, DataError, did_you_mean
 from .. import images
+from ..problems import Problem
 from ..records import Dataset, Instance, Record
 from .groups import Index, frame_of, group_in, split_in, split_of
 
@@ -74,15 +75,15 @@ class Reading:
         self.allowed = tuple(classes) if classes else None
         self.order = tuple(order)
         self.index = Index(root)
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.records: list[Record] = []
         self.counts: Counter[str] = Counter()               # things worth a note each, such as "circles"
         self.passed_over: list[Path] = []
 
-    def problem(self, where: object, what: str) -> None:
+    def problem(self, where: object, what: str, code: str = "reading", paths: Iterable[Path] = ()) -> None:
         """Add one problem: `what` says what is wrong, what was found, and what to do."""
-        self.problems.append(f"{where}: {what}")
+        self.problems.append(Problem(code=code, message=f"{where}: {what}", paths=tuple(map(str, paths))))
 
     @contextmanager
     def collecting(self):
@@ -90,7 +91,7 @@ class Reading:
         try:
             yield
         except DataError as error:
-            self.problems.append(str(error))
+            self.problems.append(Problem(code="image", message=str(error)))
 
     def size(self, image: Path) -> tuple[int, int] | None:
         """Width and height in px; None, and a problem, where the image cannot be read."""
@@ -124,7 +125,8 @@ class Reading:
         if told != size:
             turned = "is the image turned by its EXIF orientation? " if told == size[::-1] else ""
             self.problem(where, f"another size than the image, got {told[0]}x{told[1]} for {image.name} of "
-                                f"{size[0]}x{size[1]}: {turned}Label the image as it is")
+                                f"{size[0]}x{size[1]}: {turned}Label the image as it is",
+                         "turned" if turned else "size")
         return told == size
 
     def known(self, label: str, where: object) -> bool:
@@ -132,7 +134,7 @@ class Reading:
         if self.allowed is None or label in self.allowed:
             return True
         self.problem(where, f"no such class, got '{label}'. {did_you_mean(label, self.allowed)}"
-                            f"The classes are {', '.join(self.allowed)}")
+                            f"The classes are {', '.join(self.allowed)}", "label")
         return False
 
     def by_stem(self, paths: Iterable[Path], folder: Path, name: Callable[[str], str] = str) -> dict[str, Path]:
@@ -141,7 +143,8 @@ class Reading:
         for path in paths:
             key = name(stem(path, folder))
             if key in found:
-                self.problem(path, f"two files of one name, got {found[key].name} as well. Rename one of them")
+                self.problem(path, f"two files of one name, got {found[key].name} as well. Rename one of them",
+                             "name", [path])
             found.setdefault(key, path)
         return found
 
@@ -154,10 +157,11 @@ class Reading:
         """
         labels = self._matched(pictures, labels)
         orphans = [labels[key] for key in sorted(set(labels) - set(pictures))]
-        self._leftovers(orphans, f"{kind} without an image", "Add the image or take the file out")
+        self._leftovers(orphans, f"{kind} without an image", "Add the image or take the file out", "no-image")
         bare = [pictures[key] for key in sorted(set(pictures) - set(labels))]
         if self.unlabelled == "error" or (required and self.unlabelled != "good"):
-            self._leftovers(bare, f"image without {kind}", "Add it, or say --unlabelled good where it shows no defect")
+            self._leftovers(bare, f"image without {kind}", "Add it, or say --unlabelled good where it shows no defect",
+                            "no-label")
         else:
             self.passed_over += bare
         return [(key, pictures[key], labels.get(key)) for key in sorted(pictures)]
@@ -178,12 +182,13 @@ class Reading:
 
     def dataset(self) -> Dataset:
         """The Dataset, or one DataError with every problem (at most 20 lines, then their number)."""
+        lines = [one.message for one in self.problems]
         if self.faulty == "skip":
-            self.notes += self.problems
-        elif self.problems:
-            hidden = len(self.problems) - SHOWN_PROBLEMS
+            self.notes += lines
+        elif lines:
+            hidden = len(lines) - SHOWN_PROBLEMS
             more = [f"... and {hidden} more problems"] if hidden > 0 else []
-            raise DataError("\n".join(self.problems[:SHOWN_PROBLEMS] + more))
+            raise DataError("\n".join(lines[:SHOWN_PROBLEMS] + more))
         if not self.records:
             raise DataError(f"{self.root}: no images, got an empty set of format '{self.format}'. Check the folder")
         if self.passed_over:
@@ -192,6 +197,7 @@ class Reading:
             self.notes.append(f"{len(self.passed_over)} images without a label ({meaning}): {first(shown)}")
         self.notes += [f"{count} {what}" for what, count in sorted(self.counts.items()) if count]
         return Dataset(root=self.root, format=self.format, classes=self._classes(), notes=tuple(self.notes),
+                       problems=tuple(self.problems), unlabelled=tuple(self.passed_over),
                        records=tuple(sorted(self._renamed(), key=lambda record: record.name)))
 
     def _classes(self) -> tuple[str, ...]:
@@ -220,9 +226,9 @@ class Reading:
             matched[candidates[0] if alone else key] = path
         return matched
 
-    def _leftovers(self, paths: list[Path], what: str, advice: str) -> None:
+    def _leftovers(self, paths: list[Path], what: str, advice: str, code: str) -> None:
         if paths:
-            self.problem(self.root, f"{len(paths)} {what}, got {first(paths)}. {advice}")
+            self.problem(self.root, f"{len(paths)} {what}, got {first(paths)}. {advice}", code, paths)
 
 
 def first(names: Iterable[object]) -> str:
