@@ -206,6 +206,19 @@ def test_image_of_another_size_and_turned_image(tmp_path):
     assert len(formats.read(tmp_path)) == 1
 
 
+def test_points_are_scaled_where_what_is_faulty_is_left_out(tmp_path):
+    double = [[2 * x, 2 * y] for x, y in SQUARE]
+    labelled(tmp_path, shape(double), imageWidth=2 * SIZE[0], imageHeight=2 * SIZE[1])
+    with pytest.raises(DataError, match="another size than the image, got 96x80"):
+        formats.read(tmp_path)
+    assert only_mask(tmp_path, faulty="skip")[8:18, 10:20].sum() == 100
+    labelled(tmp_path, shape(double), imageWidth=2 * SIZE[0], imageHeight=2 * SIZE[1] + 1)
+    labelled(tmp_path, shape(SQUARE), name="b")
+    dataset = formats.read(tmp_path, faulty="skip")
+    assert facts(dataset, "name") == [("b",)]
+    assert [one.code for one in dataset.problems] == ["size"]
+
+
 def test_labels_of_an_upright_turned_image_fit(tmp_path):
     labelled(tmp_path, shape([[2, 30], [20, 30], [20, 45]]), imageWidth=SIZE[1], imageHeight=SIZE[0], name="b")
     (tmp_path / "b.png").unlink()

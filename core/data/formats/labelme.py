@@ -26,6 +26,7 @@ LAYOUT = "images/X.jpg and labels/X.json (or data and label, or side by side), o
 HOLDS = ("shapes", "good", "ignore", "unlabelled")
 IMAGE_FOLDERS, LABEL_FOLDERS = ("images", "data", "imgs", "img"), ("labels", "label", "annotations", "json", "jsons")
 HEAD_BYTES = 65536
+SAME_SCALE = 0.005      # by which the factors of an image's two sides may differ and still be one
 FOREIGN = {"COCO": ("images", "annotations"), "VIA": ("_via_img_metadata",), "VIA (regions)": ("regions",),
            "LabelMe's old XML as JSON": ("annotation",)}
 
@@ -108,7 +109,10 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
         reading.problem(path, "imageWidth and imageHeight must be numbers, flags names with true or false, got "
                               f"{told[0]!r}, {told[1]!r} and {str(flags)[:40]}. Save it with labelme again", "json")
         return
-    if not reading.told_size(told, size, path, image):
+    scale = _scale(told, size) if reading.faulty == "skip" else 1.0
+    if scale != 1:
+        reading.counts["label files were made on a larger or smaller copy of their image, and were scaled"] += 1
+    elif not reading.told_size(told, size, path, image):
         return
     put_aside = next((name for name in ("ignore", "rework") if flags.get(name)), None)
     if put_aside:
@@ -116,12 +120,18 @@ def _add(key: str, image: Path, path: Path, document: dict, reading: Reading, pe
         reading.add(image, key, size, labelled=False, aside=True)
         return
     before = len(reading.problems)
-    instances = instances_of(document["shapes"], size, path, reading, pens)
+    instances = instances_of(document["shapes"], size, path, reading, pens, scale)
     if flags.get("good") and instances:
         reading.problem(path, f"flagged as good, got {len(instances)} shapes. Take out the flag or the shapes",
                         "marked-good")
     if len(reading.problems) == before:             # an image with half of its defects would teach the others as good
         reading.add(image, key, size, instances)
+
+
+def _scale(told: tuple[float, float], size: tuple[int, int]) -> float:
+    """What takes the points to the image where both its sides differ by one factor from those told; else 1."""
+    across, down = (own / other if other > 0 else float("nan") for own, other in zip(size, told))
+    return across if abs(across - down) <= SAME_SCALE * down else 1.0
 
 
 def _parsed(path: Path, reading: Reading, image: Path | None) -> dict | None:

@@ -41,11 +41,15 @@ class _Part:
         return self.pixels or polygons_crop(self.rings or (box_ring(self.box),), size)
 
 
-def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Reading, pens: Pens) -> list[Instance]:
-    """The defects of one image, in the order of their first shapes. Problems and oddities go to the reading."""
+def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Reading, pens: Pens,
+                 scale: float = 1.0) -> list[Instance]:
+    """The defects of one image, in the order of their first shapes. Problems and oddities go to the reading.
+
+    scale   of the points, where they were drawn on a copy of another size
+    """
     groups: dict[object, list[_Part]] = {}
     for number, shape in enumerate(shapes, 1):
-        part = _part(shape, size, f"{where}: shape {number}", reading, pens)
+        part = _part(shape, size, f"{where}: shape {number}", reading, pens, scale)
         if part is not None:
             key = number if part.group is None else (part.label, part.group)
             groups.setdefault(key, []).append(part)
@@ -59,7 +63,8 @@ def instances_of(shapes: list, size: tuple[int, int], where: object, reading: Re
     return found
 
 
-def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pens: Pens) -> _Part | None:
+def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pens: Pens, scale: float,
+          ) -> _Part | None:
     if not isinstance(shape, dict):
         reading.problem(where, f"not a shape, got {str(shape)[:40]}. Save the file with labelme again", "points")
         return None
@@ -80,7 +85,7 @@ def _part(shape: object, size: tuple[int, int], where: str, reading: Reading, pe
         reading.problem(where, f"no usable points for a {kind}, got {str(shape.get('points'))[:60]}. "
                                f"At least {LEAST_POINTS[kind]} pairs of finite numbers", "points")
     elif reading.known(label, where):
-        drawn = _drawn(kind, points, shape, size, where, reading, pens)
+        drawn = _drawn(kind, points * scale, shape, size, where, reading, pens)
         return drawn and _Part(label=label, group=group, hole=bool(flags.get("hole")), **drawn,
                                ignore=bool(flags.get("difficult") or flags.get("ignore") or shape.get("difficult")))
     return None
