@@ -16,20 +16,21 @@ from core.errors import DataError
 from .products import ProductsConfig
 
 
-def restore(config: ProductsConfig, name: str) -> list[str]:
+def restore(config: ProductsConfig, name: str, lenient: bool = False) -> list[str]:
     """Write `images`/F/s/x.png for every labels/F/s/x.json of a product that has no image; a note a file.
 
     What labelme keeps is not always the file's own pixels: a copy in JPEG has lost some, and is told so.
-    DataError: a copy that cannot be read. A file without a copy is left to the reader, which names it.
+    DataError: a copy that cannot be read; a note with `lenient`. A file without a copy is left to the reader, which
+    names it.
     """
     product = config.chosen(name)
     pictures = subfolder(config.data, "images", "data", "imgs", "img") or config.data / "images"
     labels = subfolder(config.data, "labels", "label", "annotations") or pictures
     return [note for folder in (*product.good, *product.defect, *product.rework)
-            for note in _restored(pictures / folder, labels / folder)]
+            for note in _restored(pictures / folder, labels / folder, lenient)]
 
 
-def _restored(pictures: Path, labels: Path) -> Iterator[str]:
+def _restored(pictures: Path, labels: Path, lenient: bool) -> Iterator[str]:
     there = {path.relative_to(pictures).with_suffix("").as_posix().lower() for path in files_under(pictures)}
     for path in files_under(labels, with_suffix(".json")):
         place = path.relative_to(labels).with_suffix("")
@@ -40,8 +41,12 @@ def _restored(pictures: Path, labels: Path) -> Iterator[str]:
                 with Image.open(io.BytesIO(base64.b64decode(copy, validate=True))) as image:
                     kind, pixels = image.format, np.asarray(image.convert("RGB"))
             except (binascii.Error, UnidentifiedImageError, OSError) as error:
-                raise DataError(f"{path}: its own copy of the image cannot be read, got '{error}'. Put the image "
-                                f"itself into {pictures}") from error
+                told = (f"{path}: its own copy of the image cannot be read, got '{error}'. Put the image itself into "
+                        f"{pictures}")
+                if not lenient:
+                    raise DataError(told) from error
+                yield told
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             write_image(target, pixels)
             yield (f"{target}: written from the copy in its label file"

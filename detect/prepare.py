@@ -90,6 +90,7 @@ def write(config: ProductsConfig, prepared: Prepared) -> Path:
                           f"{', '.join(sorted(path.name for path in folder.iterdir())[:3])}. Choose another output")
     names = _file_names(prepared.dataset.records)
     before = _listed(folder)
+    splits.save(folder / SPLITS, prepared.splits)           # first: a killed preparation is known by it, and done again
     placed = [_placed(record, folder / "images" / record.split, names[record.name], config)
               for record in prepared.dataset.records]
     for part in splits.NAMES:
@@ -101,7 +102,6 @@ def write(config: ProductsConfig, prepared: Prepared) -> Path:
     if prepared.rework:
         kept = replace(prepared.dataset, records=prepared.rework, classes=_all_classes(prepared))
         formats.write(kept, folder / "rework" / "coco", "coco")
-    splits.save(folder / SPLITS, prepared.splits)
     _save(folder / EXCLUDED, _told(prepared.excluded))
     _save(folder / SUMMARY, _summary(prepared, names))
     return folder
@@ -117,7 +117,7 @@ def _read(config: ProductsConfig, product: Product, kind: str, lenient: bool) ->
     empty = Dataset(root=config.data, format="labelme", classes=(), records=())
     if not folders:
         return empty
-    pictures = (config.data.is_dir() and subfolder(config.data, "images", "data", "imgs", "img")) or config.data
+    pictures = subfolder(config.data, "images", "data", "imgs", "img") or config.data
     there = sorted(path.name for path in pictures.iterdir() if path.is_dir()) if pictures.is_dir() else []
     for folder in folders:
         if not (pictures / folder).is_dir():
@@ -257,8 +257,12 @@ def _listed(folder: Path) -> set[Path]:
     for part in splits.NAMES:
         path = folder / "annotations" / f"{part}.json"
         if path.is_file():
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found |= {folder / "images" / entry["file_name"] for entry in document["images"]}
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+                found |= {folder / "images" / entry["file_name"] for entry in document["images"]}
+            except (ValueError, KeyError, TypeError) as error:
+                raise OutputError(f"{path}: not a COCO file of a preparation, got '{error}'. Delete it and "
+                                  f"{folder / 'images'}, and run the same again") from error
     return found
 
 

@@ -44,7 +44,8 @@ def main() -> None:
     for name in names:
         config.chosen(name)
     for name in names:
-        for note in resolve("detect.image_data:restore")(config, name) if given.allow_image_data else ():
+        restored = resolve("detect.image_data:restore")(config, name, given.lenient) if given.allow_image_data else ()
+        for note in restored:
             print(f"note: {note}")
         prepared = resolve("detect.prepare:prepare")(config, name, lenient=given.lenient, resplit=given.resplit)
         for note in prepared.notes:

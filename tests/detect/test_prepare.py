@@ -210,6 +210,19 @@ def test_parts_by_folder_or_by_pattern_and_a_warning_where_they_fail(tmp_path):
     assert histogram(each.dataset.records) == {1: 30}
 
 
+def test_a_killed_preparation_is_done_again_and_a_damaged_one_named(config, monkeypatch):
+    prepared = prepare(config, "model2")
+    with monkeypatch.context() as killed:
+        killed.setattr(formats, "write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write(config, prepared)
+    folder = write(config, prepare(config, "model2"))
+    assert len(formats.read(folder, "coco")) == 30
+    (folder / "annotations/val.json").write_text('{"images": [')
+    with pytest.raises(OutputError, match="val.json: not a COCO file of a preparation"):
+        write(config, prepared)
+
+
 def test_a_folder_of_something_else_is_not_written_into(config):
     target = config.output / "model2"
     target.mkdir(parents=True)
@@ -266,6 +279,8 @@ def test_the_command(config, tmp_path, monkeypatch, capsys):
     code, text = start(*places)
     assert code == 2
     assert "no such folder of the product. There are good, notok" in text, "model1 has no folders here"
+    code, text = start("--model", "model2", "--set", f"data={tmp_path / 'nowhere'}", "--allow-image-data")
+    assert (code, "no such folder of the product. There are none" in text) == (2, True)
 
 
 def test_images_are_written_from_label_files_where_that_is_asked_for(tmp_path):
@@ -283,6 +298,7 @@ def test_images_are_written_from_label_files_where_that_is_asked_for(tmp_path):
         prepare(config, "m")
     with pytest.raises(DataError, match="its own copy of the image cannot be read"):
         restore(config, "m")
+    assert ["cannot be read" in note for note in restore(config, "m", lenient=True)] == [True]
     (data / "labels/notok" / f"{chosen[2].stem}.json").unlink()
     chosen[1].unlink()
     notes = restore(config, "m")

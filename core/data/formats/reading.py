@@ -35,7 +35,8 @@ def with_suffix(*suffixes: str) -> Callable[[Path], bool]:
 
 def subfolder(root: Path, *names: str) -> Path | None:
     """The first folder in `root` with one of these names, in any case; None without one."""
-    lying = {path.name.lower(): path for path in sorted(root.iterdir(), reverse=True) if path.is_dir()}
+    there = sorted(root.iterdir(), reverse=True) if root.is_dir() else ()
+    lying = {path.name.lower(): path for path in there if path.is_dir()}
     return next((lying[name.lower()] for name in names if name.lower() in lying), None)
 
 
