@@ -86,14 +86,19 @@ class Inspector:
 
 
 def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path | None = None) -> Inspector:
-    """The detector of a run with its best weights, or its newest; or that of a best_model.pth."""
+    """The detector of a run with its best weights, or its newest; or that of a best_model.pth.
+
+    Its threshold is the one that was chosen on val, unless `overrides` give threshold.value.
+    """
     judge = None if rules is None else configs.load(RulesConfig, rules)
     if run.is_file():
         kept = portable.read(run)
-        config = configs.load(DetectConfig, None, overrides, values=kept.config.model_dump(mode="json"))
+        config = configs.load(DetectConfig, None, [f"threshold.value={kept.threshold!r}", *overrides],
+                              values=kept.config.model_dump(mode="json"))
         network = empty(config, kept.classes)
-        network.load_state_dict(kept.weights)
-        return Inspector(TileDetector(network.to(device).eval(), kept.classes, device), config, kept.threshold, judge)
+        portable.put_in(network, kept, run)
+        return Inspector(TileDetector(network.to(device).eval(), kept.classes, device), config, config.threshold.value,
+                         judge)
     config = configs.load(DetectConfig, run / "config.yaml", overrides)
     try:
         classes = tuple(json.loads((run / CLASSES).read_text(encoding="utf-8")))
@@ -105,7 +110,7 @@ def load(run: Path, overrides: Sequence[str], device: torch.device, rules: Path 
     if not best.is_file() and not paths:
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
     checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", network)
-    threshold = read_kept(run, "threshold", config.threshold.value)
+    threshold = read_kept(run, "threshold", config.threshold.value, overrides)
     return Inspector(TileDetector(network.to(device).eval(), classes, device), config, threshold, judge)
 
 

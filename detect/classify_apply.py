@@ -32,7 +32,7 @@ def load(run: Path, overrides: Sequence[str], device: torch.device) -> tuple[Pat
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
     checkpoint.load_part(best if best.is_file() else paths[-1], "module/network", network)
     judge = PatchJudge(network.to(device).eval(), config, read_kept(run, "temperature", 1.0), device)
-    return judge, read_kept(run, "threshold", config.threshold.value)
+    return judge, read_kept(run, "threshold", config.threshold.value, overrides)
 
 
 def apply(run: Path, inputs: Mapping[str, Path], output: Path, overrides: Sequence[str],

@@ -6,6 +6,7 @@ from pathlib import Path
 from core.data import splits
 from core.data.images import write_bytes
 from core.data.records import Record
+from core.errors import CheckpointError
 from core.metrics import decisions
 from core.metrics.decisions import ThresholdConfig
 from core.watch import WatchConfig, standing
@@ -37,10 +38,22 @@ def write_history(run: Path, watch: WatchConfig | None) -> None:
         write_bytes(run / THRESHOLD, (json.dumps({"step": best, **kept}) + "\n").encode())
 
 
-def read_kept(run: Path | None, name: str, usual: float) -> float:
-    """What the best evaluation of a run chose, a key of KEPT; `usual` where nothing was chosen."""
+def read_kept(run: Path | None, name: str, usual: float, overrides: Sequence[str] = ()) -> float:
+    """What the best evaluation of a run chose, a key of KEPT; `usual` where nothing was chosen, or where `overrides`
+    name it (threshold.value). CheckpointError: the file is damaged."""
     path = None if run is None else run / THRESHOLD
-    return json.loads(path.read_text()).get(name, usual) if path and path.is_file() else usual
+    if path is None or not path.is_file() or any(text.startswith(f"{name}.value=") for text in overrides):
+        return usual
+    return read_number(path, name, usual)
+
+
+def read_number(path: Path, name: str, usual: float | None = None) -> float:
+    """A number of a small JSON file; `usual`, where there is one, if the file does not have it. CheckpointError."""
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8")).get(name, usual))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: cannot be read, got '{error}'. Delete it and evaluate anew, or copy it "
+                              "again") from error
 
 
 def image_figures(records: Sequence[Record], scores: Sequence[float], on: str, run: Path | None,

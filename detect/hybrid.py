@@ -31,6 +31,7 @@ from .apply import Inspected, Inspector
 from .apply import load as load_inspector
 from .data import LEAST_PX, defect_mask, open_data
 from .fullimage import tile_windows
+from .history import read_number
 from .merging import Window
 from .rework import ORDER
 from .screen import Screened
@@ -89,7 +90,7 @@ def load(detector: Path, screen: Path, overrides: Sequence[str], device: torch.d
                               f"{screen.parents[1].name}, or leave --hybrid out")
     inspector, screened = load_inspector(detector, overrides, device, rules), load_screen(screen, (), device)
     kept = limit is not None and limit.is_file()
-    return Hybrid(screened, inspector, json.loads(limit.read_text())["limit"] if kept else screened.limits.pixel, mode)
+    return Hybrid(screened, inspector, read_number(limit, "limit") if kept else screened.limits.pixel, mode)
 
 
 def save_limit(path: Path, limit: float) -> None:

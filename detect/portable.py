@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from core import checkpoint
 from core.errors import CheckpointError, ConfigError
@@ -10,6 +11,7 @@ from core.files import whole_file
 from core.weight_files import read_weights
 
 from .history import HISTORY, read_kept
+from .networks import fill
 from .settings import DetectConfig
 
 FORMAT = "defectforge-detect-1"
@@ -64,6 +66,15 @@ def read(path: Path) -> Portable:
                               "anew, or use the release that wrote it") from error
     return Portable(content["product"], config, tuple(content["classes"]), content["threshold"], content["step"],
                     content["model"])
+
+
+def put_in(network: nn.Module, kept: Portable, path: Path) -> None:
+    """Load its weights. CheckpointError: the network is another one than that which was trained."""
+    try:
+        fill(network, kept.weights)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: weights of another network than the config says, got {error}. Leave network. "
+                              "out of --set") from error
 
 
 def of_product(path: Path, name: str) -> Portable:

@@ -55,6 +55,9 @@ def main() -> None:
     if len(chosen) + given.evaluate != 1:
         raise ConfigError("--image, --folder, --full-image, --evaluate: give exactly one of them, got "
                           f"{len(chosen) + given.evaluate}")
+    if given.rules and given.evaluate and not given.hybrid:
+        raise ConfigError(f"--rules: not for --evaluate, whose figures are those of the threshold, got {given.rules}. "
+                          "Leave it out, or inspect images with it")
     product = given.output_root / given.model
     source = detector(given.checkpoint, product)
     output = given.output or product / "inference_results" / time.strftime("%Y%m%d-%H%M%S")
@@ -117,7 +120,7 @@ def evaluated(source: Path, product: Path, overrides: list[str], output: Path, d
         settings = config.load(task_type.Config, None, [*usual, f"threshold.value={kept.threshold}", *overrides],
                                values=kept.config.model_dump(mode="json"))
         task = experiment.build(task_type, settings, device, None, keep=False)
-        task.network.load_state_dict(kept.weights)
+        registry.resolve("detect.portable:put_in")(task.network, kept, source)
         step = kept.step
     else:
         settings = config.load(task_type.Config, source / "config.yaml", [*usual, *overrides])

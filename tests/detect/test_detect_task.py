@@ -150,6 +150,20 @@ def test_mistakes_are_named(run, tmp_path, root):
         build(NetworkConfig(weights="coco:nowhere.pth"), 1, 4)
 
 
+def test_the_threshold_is_that_of_val_or_the_one_that_is_given(run, root, tmp_path):
+    kept, best = json.loads((run / "threshold.json").read_text())["threshold"], root / "checkpoints/best_model.pth"
+    for source in (run, best):
+        assert load_inspector(source, [], CPU).threshold == kept
+        assert load_inspector(source, ["threshold.value=0.25"], CPU).threshold == 0.25
+        with pytest.raises(CheckpointError, match="another (model|network)"):
+            load_inspector(source, ["network.name=resnet18"], CPU)
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    (copied / "threshold.json").write_text('{"threshold"')
+    with pytest.raises(CheckpointError, match="threshold.json: cannot be read"):
+        load_inspector(copied, [], CPU)
+
+
 @pytest.mark.parametrize("box", [(10.2, 5.7, 40.4, 30.1), (-3.0, -2.0, 20.0, 61.5), (50.0, 40.0, 66.0, 70.0),
                                  (10.0, 10.0, 11.0, 11.0)])
 def test_a_cut_mask_is_torchvisions_pasted_one(box):
@@ -223,6 +237,8 @@ def test_the_inference_command(run, root, tmp_path, monkeypatch, capsys):
     assert {**of_run, "checkpoint": ""} == {**of_file, "checkpoint": ""}
     code, text = start(*usual, "--image", patch, "--evaluate")
     assert (code, "give exactly one of them, got 2" in text) == (2, True)
+    code, text = start(*usual, "--evaluate", "--rules", tmp_path / "rules.yaml")
+    assert (code, "--rules: not for --evaluate" in text) == (2, True)
     code, text = start("--model", "rong", "--output-root", root.parent, "--evaluate")
     assert (code, "Trained ones are m;" in text) == (2, True)
     (root.parent / "other").mkdir()
