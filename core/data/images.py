@@ -206,5 +206,7 @@ def _read_16_bit(path: Path) -> np.ndarray:
 def _flattened(file: Image.Image) -> Image.Image:
     if file.mode in ("RGBA", "LA", "PA", "RGBa", "La") or (file.mode == "P" and "transparency" in file.info):
         coloured = file.convert("RGBA")
+        if file.format == "BMP" and coloured.getextrema()[3] == (0, 0):     # a fourth byte that nobody has filled
+            return Image.merge("RGB", coloured.split()[:3])
         return Image.alpha_composite(Image.new("RGBA", file.size, (0, 0, 0, 255)), coloured).convert("RGB")
     return file.convert("RGB")

@@ -1,4 +1,6 @@
 """Image files of every kind: read as they are meant, or refused by name."""
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -37,6 +39,32 @@ def test_one_bit_and_grey_with_alpha(tmp_path):
     assert np.array_equal(images.read_image(black_white)[..., 0], (GREY > 100) * 255)
     transparent = np.dstack([np.full_like(GREY, 200), np.where(GREY > 100, 255, 0).astype(np.uint8)])
     assert np.array_equal(images.read_image(saved(tmp_path / "la.png", transparent))[..., 1], (GREY > 100) * 200)
+
+
+@pytest.mark.parametrize("top_down", [False, True])
+@pytest.mark.parametrize("alpha", [None, 0, 255])
+def test_bitmaps_of_32_bits_are_read_whatever_their_fourth_byte(tmp_path, top_down, alpha):
+    """alpha None: the header knows of none, and the byte is 0, as most cameras' programs write it."""
+    height, width = GREY.shape
+    rows = COLOUR if top_down else COLOUR[::-1]
+    data = np.dstack([rows[..., ::-1], np.full_like(GREY, alpha or 0)]).tobytes()
+    masks = b"" if alpha is None else struct.pack("<4I", 0xff0000, 0xff00, 0xff, 0xff000000) + b"BGRs" + bytes(48)
+    info = struct.pack("<IiiHHIIiiII", 40 + len(masks), width, -height if top_down else height, 1, 32,
+                       0 if alpha is None else 3, len(data), 0, 0, 0, 0) + masks
+    start = 14 + len(info)
+    (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + info + data)
+    assert np.array_equal(images.read_image(tmp_path / "a.bmp"), COLOUR)
+
+
+def test_a_compressed_bitmap_is_read(tmp_path):
+    height, width = GREY.shape
+    palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+    data = b"".join(b"".join(bytes([1, level]) for level in row) + b"\0\0" for row in GREY[::-1]) + b"\0\1"
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(data), 0, 0, 256, 0)
+    start = 14 + len(info) + len(palette)
+    head = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start)
+    (tmp_path / "a.bmp").write_bytes(head + info + palette + data)
+    assert np.array_equal(images.read_image(tmp_path / "a.bmp")[..., 1], GREY)
 
 
 def test_alpha_is_dropped_over_black(tmp_path):
