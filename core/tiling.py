@@ -46,13 +46,14 @@ def predict(network: Network, image: Tensor, tile: int, overlap: int, batch: int
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
-    """First pixels of the tiles along one axis: the first at 0, the last flush with the end, evenly spread between."""
+    """First pixels of the tiles along one axis: the first at 0, the last flush with the end, evenly spread between,
+    rounded to whole ones."""
     if tile < 1:
         raise ConfigError(f"tile: must be at least 1 px, got {tile}")
     if not 0 <= overlap < tile:
         raise ConfigError(f"overlap: must be from 0 to {tile - 1} px for tiles of {tile} px, got {overlap}")
     gaps = max(0, -(-(length - tile) // (tile - overlap)))
-    return [i * (length - tile) // gaps for i in range(gaps + 1)] if gaps else [0]
+    return [(2 * i * (length - tile) + gaps) // (2 * gaps) for i in range(gaps + 1)] if gaps else [0]
 
 
 def blend_weight(tile: int, overlap: int) -> Tensor:

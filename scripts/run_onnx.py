@@ -132,7 +132,8 @@ def spans(side: int, core: int, halo: int) -> list[tuple[int, int, int, int]]:
 
 def starts(side: int, tile: int, overlap: int, stride: int) -> list[int]:
     gaps = -(-(side - tile) // max(stride, tile - overlap))
-    return [number * (side - tile) // gaps // stride * stride for number in range(gaps + 1)] if gaps else [0]
+    return [(2 * number * (side - tile) + gaps) // (2 * gaps) // stride * stride
+            for number in range(gaps + 1)] if gaps else [0]
 
 
 def ramp(tile: int, begins: bool, ends: bool) -> np.ndarray:
