@@ -19,6 +19,7 @@ from core.data.images import encode_png, image_places, read_image, write_bytes
 from core.data.records import Dataset, Record
 from core.data.shapes import crop_instance, crop_to_rle, rle_crop
 from core.errors import CheckpointError
+from core.experiment import tell
 from core.files import writing
 from core.visualise import encode_jpeg, shown, white_point
 
@@ -35,7 +36,7 @@ from .rework import PartVerdict, RulesConfig, judge_part
 from .settings import DetectConfig
 
 CLASSES, JUDGE = "classes.json", "judge.json"
-HEAD = ("image", "verdict", "score", "defects", "area_px", "rule", "reason", "seconds")
+HEAD = ("image", "verdict", "score", "defects", "area_px", "rule", "reason", "warning", "seconds")
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,10 @@ def judge_files(judge: Callable[[np.ndarray], Inspected], classes: tuple[str, ..
         found = Dataset(root=output, format="made", classes=_labels(records, classes), records=tuple(records))
         formats.write(found, output / "coco", "coco")
         formats.write(found, output / "labelme", "labelme")
+    warned = {name: document["warning"] for name, document in done.items() if document["warning"]}
+    for name, warning in list(warned.items())[:1]:
+        tell([f"note: {len(warned)} of {len(places)} images: the part was not found and the whole frame looked at, "
+              f"such as {name}: {warning}. summary.csv names all; is there a part on them?"])
     refuse_unread(unread, places, output)
     counts = Counter(row[1] for row in rows)
     return {"images": len(rows), **{f"verdict/{name}": float(count) for name, count in sorted(counts.items())}}
@@ -222,7 +227,7 @@ def _labels(records: Sequence[Record], classes: tuple[str, ...]) -> tuple[str, .
 
 def _row(name: str, told: dict) -> tuple:
     return (name, told["verdict"], f"{told['score']:.4f}", len(told["defects"]),
-            sum(one["area_px"] for one in told["defects"]), told["rule"], told["reason"],
+            sum(one["area_px"] for one in told["defects"]), told["rule"], told["reason"], told["warning"] or "",
             f"{sum(told['seconds'].values()):.3f}")
 
 

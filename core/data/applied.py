@@ -33,5 +33,5 @@ def on_each(places: Mapping[str, Path], work: Callable[[str, Path], Result]) -> 
 def refuse_unread(unread: Sequence[str], places: Mapping[str, Path], output: Path) -> None:
     """DataError with every line, when the results of the others are written."""
     if unread:
-        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read; {output} holds "
-                                   "the results of the others"]))
+        others = f"; {output} holds the results of the others" if len(unread) < len(places) else ", nothing was judged"
+        raise DataError("\n".join([*unread, f"{len(unread)} of {len(places)} images could not be read{others}"]))

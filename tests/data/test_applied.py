@@ -20,6 +20,8 @@ def test_unreadable_images_are_named_when_the_others_are_done():
     assert str(error.value).splitlines() == [
         "bad1.png: truncated", "bad2.png: truncated",
         "2 of 4 images could not be read; out holds the results of the others"]
+    with pytest.raises(DataError, match="^a: no such image\n1 of 1 images could not be read, nothing was judged$"):
+        refuse_unread(["a: no such image"], {"a": Path("a")}, Path("out"))
     refuse_unread([], places, Path("out"))
 
 

@@ -1,4 +1,5 @@
 """Screen and detector together: the table of verdicts, the limit that val chooses, and what is saved and missed."""
+import csv
 import json
 import os
 
@@ -12,6 +13,7 @@ from core.data.shapes import mask_instance
 from core.errors import CheckpointError, DataError
 from core.loop import LoopConfig
 from detect.apply import Inspector, goes_on, judge_files
+from detect.foreground import ForegroundConfig
 from detect.fullimage import FrameConfig
 from detect.hybrid import Hybrid, choose_limit, compare, load
 from detect.merging import Piece
@@ -131,6 +133,17 @@ def test_files_are_judged_and_reasons_written(records, tmp_path):
     assert np.count_nonzero(numbers) == 36
     back: Dataset = formats.read(tmp_path / "out/coco")
     assert sum(len(record.instances) for record in back.records) == 1
+
+
+def test_a_frame_of_background_alone_is_told_of(tmp_path, capsys):
+    write_image(tmp_path / "black.png", np.zeros((40, 40, 3), np.uint8))
+    frame = CONFIG.frame.model_copy(update={"foreground": ForegroundConfig()})
+    inspector = Inspector(Bright(), CONFIG.model_copy(update={"frame": frame}), 0.5)
+    judge_files(inspector, ("spot",), tmp_path / "black.png", tmp_path / "out")
+    row, = csv.DictReader((tmp_path / "out/summary.csv").read_text().splitlines())
+    assert "no two clear levels" in row["warning"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.startswith("note: 1 of 1 images: the part was not found")], told
 
 
 def test_a_killed_inspection_goes_on_with_the_images_that_are_left(tmp_path):
