@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from core import checkpoint
+from core import config as configs
 from core.errors import CheckpointError, ConfigError
 from core.files import whole_file
+from core.product import PREPARED
 from core.weight_files import read_weights
 
 from .history import HISTORY, read_kept
@@ -75,6 +77,12 @@ def put_in(network: nn.Module, kept: Portable, path: Path) -> None:
     except ValueError as error:
         raise CheckpointError(f"{path}: weights of another network than the config says, got {error}. Leave network. "
                               "out of --set") from error
+
+
+def learned_from(run: Path) -> Path | None:
+    """The prepared product whose images a run has learned from; None: other images, or a folder that is gone."""
+    root = configs.load(DetectConfig, run / "config.yaml").data.root.resolve()
+    return root if (root / PREPARED).is_file() else None
 
 
 def of_product(path: Path, name: str) -> Portable:

@@ -100,6 +100,10 @@ def detector(given: Path | None, product: Path) -> Path:
     file = given or product / "checkpoints" / "best_model.pth"
     run = product / "runs" / "detect"
     if given is None and (run / "config.yaml").is_file():
+        learned = registry.resolve("detect.portable:learned_from")(run)
+        if learned not in (None, product.resolve()):
+            raise ConfigError(f"{run}: a detector of product '{learned.name}', got --model {product.name}. Every "
+                              "product has its own: train it, or name the other one")
         return run
     if given is None and not file.is_file():
         there = sorted({path.parents[1].name for ending in ("runs/detect", "checkpoints/best_model.pth")
