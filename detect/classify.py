@@ -15,6 +15,7 @@ from core.data.records import Record
 from core.data.shapes import instance_mask
 from core.ema import Average
 from core.errors import ConfigError, DataError
+from core.experiment import tell
 from core.metrics import calibration
 from core.schedules import cosine, warmup
 from core.task import Phase
@@ -67,6 +68,9 @@ class ClassifyTask:
         if not self.held_out:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more parts")
+        if keep and not any(item for record in self.held_out for item in record.instances if not item.ignore):
+            tell([f"note: no defect in {config.data.evaluate_on}: no threshold is chosen there and threshold.value "
+                  f"{config.threshold.value:g} counts. Label defects on more parts, or raise its share"])
         self.network = build(config.network).to(device)
         self.modules: dict[str, nn.Module] = {"network": self.network}
         self.averages: dict[str, Average] = {}

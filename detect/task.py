@@ -126,10 +126,11 @@ def doubts(records: Sequence[Record], classes: Sequence[str], on: str) -> list[s
     """What cannot be learned or measured on a set, a line each."""
     labels = {split: {item.label for record in records if record.split == split for item in record.instances
                       if not item.ignore} for split in ("train", on)}
-    found = [f"note: class '{label}' has no defect in train and cannot be learned" for label in classes
-             if label not in labels["train"]]
+    found = [f"note: class '{label}' has no defect in train and cannot be learned. Label some on other parts, or leave "
+             "it out of data.classes" for label in classes if label not in labels["train"]]
     if not labels[on]:
-        found.append(f"note: no defect in {on}: no average precision and no threshold there; the last weights are kept")
+        found.append(f"note: no defect in {on}: no average precision and no threshold there, the last weights are kept "
+                     "and threshold.value counts. Label defects on more parts, or raise its share")
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from core import experiment
 from core.config import load
 from core.data.images import read_image
+from core.data.records import Dataset
 from core.errors import ConfigError, DataError
 from core.loop import train
 from core.metrics import calibration
@@ -18,7 +19,9 @@ from detect.classify import ClassifyTask, build
 from detect.classify_apply import apply
 from detect.classify_apply import load as load_judge
 from detect.classify_settings import ClassifierConfig, ClassifyConfig
+from detect.data import open_data
 from detect.patches import heated, scaled
+from detect.settings import DataConfig
 
 CPU = torch.device("cpu")
 SMALL = ["network.name=small", "network.side_px=48", "data.crop_px=48", "tiles.overlap_px=16", "optim.warmup_steps=5",
@@ -51,6 +54,16 @@ def test_it_learns_and_is_measured_with_what_val_chose(run, tmp_path):
     assert (found["patch/temperature"], found["image/threshold"]) == (kept["temperature"], kept["threshold"])
     assert {"image/escape_low", "image/auroc_high"} <= set(json.loads((tmp_path / "figures.json").read_text()))
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_without_defects_in_val_it_is_said_what_counts(root, tmp_path, capsys, monkeypatch):
+    good = [record for record in open_data(DataConfig(root=root))[0].of_split("val") if record.is_good]
+    monkeypatch.setattr(Dataset, "of_split", lambda self, split: tuple(good) if split == "val" else tuple(
+        record for record in self.records if record.split == split))
+    task = ClassifyTask(load(ClassifyConfig, None, [f"data.root={root}", *SMALL]), CPU)
+    told = capsys.readouterr().err
+    assert "note: no defect in val: no threshold is chosen there and threshold.value 0.5 counts" in told
+    assert "image/threshold" not in task.evaluate(tmp_path)
 
 
 def test_its_heat_lies_on_the_defect(run, root):
