@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.data.images import image_places, read_image, write_bytes
-from core.errors import OutputError
+from core.errors import ConfigError, OutputError
 from core.onnx_packages import FACTS, OPSET, needed
 from core.seeding import rng
 
@@ -22,6 +22,7 @@ from .data import network_input
 from .infer import up_to
 from .losses import probabilities
 from .panels import palette
+from .settings import InferConfig
 
 LARGEST_SIDES = 2048            # of the input, in strides
 MOST_APART, LEAST_EQUAL = 1e-3, 0.9999
@@ -43,10 +44,12 @@ def export(run: Path, output: Path, overrides: Sequence[str], images: Path | Non
     """Write the segmenter of a run with its best weights as ONNX; return how far the file's answers are from its own.
 
     images   pictures to compare on, beside random ones
-    ConfigError: the packages for it are not installed. OutputError: the answers differ; then there is no file.
+    ConfigError: the packages for it are not installed, or infer.* asks for more than a file does. OutputError: the
+    answers differ; then there is no file.
     """
     onnx, runtime = needed()
     segmenter = load(run, overrides, torch.device("cpu"))
+    check_plain(segmenter.config.infer)
     network = Probabilities(segmenter.network.to(memory_format=torch.contiguous_format)).eval()
     model = onnx.load_from_string(graph(network, segmenter))
     onnx.helper.set_model_props(model, {FACTS: json.dumps(facts(segmenter))})
@@ -58,6 +61,14 @@ def export(run: Path, output: Path, overrides: Sequence[str], images: Path | Non
     output.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(output, data)
     return {**found, "mebibytes": len(data) / 2 ** 20}
+
+
+def check_plain(config: InferConfig) -> None:
+    """ConfigError: what test.py does beside the pass at native scale, and a program that runs the file would not."""
+    for name, plain in (("context", "0"), ("flips", "false"), ("minimum_px", "0")):
+        if value := getattr(config, name):
+            raise ConfigError(f"infer.{name}: an ONNX file gives the plain pass at native scale alone, got {value}, so "
+                              f"its labels would not be test.py's. --set infer.{name}={plain} exports that pass")
 
 
 def graph(network: nn.Module, segmenter: Segmenter) -> bytes:

@@ -125,6 +125,15 @@ def test_a_file_whose_answers_differ_is_not_written(exported, run, tmp_path, mon
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize(("option", "plain"), [
+    ("infer.context=1", "infer.context=0"), ("infer.flips=true", "infer.flips=false"),
+    ("infer.minimum_px=20", "infer.minimum_px=0")])
+def test_what_the_file_would_not_do_is_refused(packages, run, tmp_path, option, plain):
+    with pytest.raises(ConfigError, match=f"an ONNX file gives the plain pass .* --set {plain} exports that pass"):
+        SegmentTask.export(run, tmp_path / "model.onnx", [option], None)
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_without_the_packages_one_line_says_what_to_install(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ConfigError, match="pip install -r requirements-extras.txt, or onnx onnxscript onnxruntime"):
