@@ -83,6 +83,16 @@ def test_the_spread_out_part_is_the_greedy_one_and_covers_better_than_chance():
     assert spread_out(torch.ones(5, 3), 5).sort().values.tolist() == [0, 1, 2, 3, 4], "equal rows are chosen once each"
 
 
+def test_the_spread_out_part_does_not_depend_on_the_order_of_what_it_is_chosen_from():
+    rows = torch.from_numpy(rng(8).standard_normal((900, 16)).astype(np.float32))
+    first = int(spread_out(rows, 1, seed=3)[0])
+    order = rng(9).permutation(900)
+    at = int(np.flatnonzero(order == first)[0])
+    order[[first, at]] = order[[at, first]]                 # the draw falls on the same vector
+    one, other = (chosen[spread_out(chosen, 80, seed=3)] for chosen in (rows, rows[torch.from_numpy(order)]))
+    assert torch.equal(one, other)
+
+
 def test_the_spread_out_part_takes_a_fraction_of_the_usual_time():
     rows = torch.from_numpy(rng(5).standard_normal((8000, 128)).astype(np.float32))
     spent = []

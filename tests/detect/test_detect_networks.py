@@ -38,14 +38,14 @@ def test_sizes_are_torchvisions(name, count):
     assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.parametrize(("layers", "first"), [(0, None), (1, "layer4"), (3, "layer2"), (5, "conv1")])
-def test_the_last_layers_of_the_backbone_learn(layers, first):
+@pytest.mark.parametrize("norm", ["frozen", "batch"])
+@pytest.mark.parametrize("layers", range(6))
+def test_the_last_layers_of_the_backbone_learn(layers, norm):
     with torch.device("meta"):
-        network = build("resnet18", 1, norm="frozen", trainable_layers=layers)
+        network = build("resnet18", 1, norm=norm, trainable_layers=layers)
     body = {name.split(".")[0] for name, p in network.backbone.body.named_parameters() if p.requires_grad}
     order = ["conv1", "layer1", "layer2", "layer3", "layer4"]
-    assert body == set(order[5 - layers:])
-    assert (first in body) or not layers
+    assert body == {*order[5 - layers:], *(["bn1"] if layers == 5 and norm == "batch" else [])}
     assert all(p.requires_grad for part in (network.backbone.fpn, network.rpn, network.roi_heads)
                for p in part.parameters())
     decayed, plain = parameters_by_decay(network)
@@ -73,7 +73,8 @@ def test_coco_weights_keep_all_but_what_depends_on_classes_and_anchors():
         fill(network, {})
 
 
-@pytest.mark.parametrize("boxes", [([(5, 5, 25, 25)], []), ([], []), ([(0, 0, 64, 64)], [(3, 3, 5, 6)])])
+@pytest.mark.parametrize("boxes", [([(5, 5, 25, 25)], []), ([], []), ([(0, 0, 64, 64)], [(3, 3, 5, 6)]),
+                                   ([(7, 7, 8, 8)], [(63, 63, 64, 64)])])
 def test_every_kind_of_batch_has_losses_and_gradients(boxes):
     network = small().train()
     losses = network([torch.rand(3, 64, 64) for _ in boxes], [target(list(one)) for one in boxes])

@@ -1,7 +1,9 @@
 """Products from labelme to COCO: parts stay whole, splits stay, every fault is named or left out."""
 import base64
+import itertools
 import json
 import os
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 from core.data import formats
 from core.data.images import encode_png, read_image, write_image
 from core.data.shapes import instance_mask
+from core.data.splits import NAMES
 from core.errors import ConfigError, DataError, OutputError
+from core.seeding import rng
 from core.visualise import encode_jpeg
 from detect.image_data import restore
 from detect.prepare import EXCLUDED, SPLITS, SUMMARY, histogram, prepare, write
@@ -69,6 +73,59 @@ def test_equal_data_give_equal_bytes_and_old_parts_keep_their_place(config):
     assert {name: after[name] for name in before} == before
     assert after["part77"] == after["part0"], "the same file under another name stays with its part"
     assert prepared.excluded[str(config.data / "images/good/part77_r0_c0.png")].code == "duplicate"
+
+
+def test_the_order_in_which_a_folder_lists_its_files_does_not_matter(config, tmp_path, monkeypatch):
+    def listed_anyhow(folder):
+        for here, folders, names in os_walk(folder):
+            yield here, folders, [names[k] for k in rng(2, len(names)).permutation(len(names))]
+    os_walk, written = os.walk, []
+    for name in ("one", "other"):
+        folder = write(config.model_copy(update={"output": tmp_path / name}), prepare(config, "model2"))
+        written.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+        monkeypatch.setattr("core.data.formats.reading.os.walk", listed_anyhow)
+    assert written[0] == written[1]
+
+
+STYLES = ("_r{a:02d}_c{b:02d}", "_x{a:04d}_y{b:04d}", "_y{a}_x{b}", "_patch{a}", "_tile-{a}", "_{a:03d}_{b:04d}",
+          "_p{a:04d}", "-{a}")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_part_is_on_two_sides_however_its_tiles_are_named(tmp_path, seed):
+    """Parts of 1 to 7 patches in both folders, each named in a style of its own."""
+    random, number = rng(21, seed), 0
+    for part in range(12):
+        frame, style = f"{random.choice(['ring', '2026-05-0'])}{part}", random.choice(STYLES)
+        for tile in range(1, 2 + random.integers(0, 7)):
+            number, bad = number + 1, bool(random.random() < 0.5) or tile == 1
+            name = frame + style.format(a=tile, b=tile % 3 + 1)
+            pixels, ring = patch(1000 * seed + number, defect=bad)
+            for folder in ("images", "labels"):
+                (tmp_path / "data" / folder / ("notok" if bad else "good")).mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / "data/images" / ("notok" if bad else "good") / f"{name}.png", pixels)
+            if bad:
+                (tmp_path / f"data/labels/notok/{name}.json").write_text(json.dumps(document(name, [ring])))
+    prepared = prepare(settings(tmp_path), "model2")
+    places = {split: [one for one in prepared.dataset.records if one.split == split] for split in NAMES}
+    assert all(any(one.instances for one in records) for records in places.values())
+    for first, second in itertools.combinations(places.values(), 2):
+        for told in (lambda one: re.match(r"\w+/(ring\d+|2026-05-0\d+)", one.name)[1], lambda one: one.group,
+                     lambda one: prepared.report.prints[one.image].sha256):
+            assert not set(map(told, first)) & set(map(told, second))
+
+
+def test_written_names_are_plain_and_each_its_own(config):
+    for name in ("s/x", "s__x", "S/x", "Größe 1", "größe 1"):
+        target = config.data / "images/good" / f"{name}.png"
+        target.parent.mkdir(exist_ok=True)
+        write_image(target, patch(len(name) * 100 + ord(name[0]), defect=False)[0])
+    folder = write(config, prepare(config, "model2"))
+    names = [path.name for path in folder.glob("images/*/*.png")]
+    assert len({name.lower() for name in names}) == len(names) == 35
+    assert all(re.fullmatch(r"[a-z0-9_.-]+", name) for name in names)
+    sources = json.loads((folder / SUMMARY).read_text())["sources"].values()
+    assert sum(source.endswith(("s/x.png", "S/x.png", "s__x.png")) for source in sources) == 3
 
 
 def test_what_is_no_longer_there_is_taken_out_of_the_folder(config):

@@ -1,4 +1,7 @@
 """COCO's figures of detections: known values, empty predictions, empty truths."""
+import contextlib
+import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +9,9 @@ import pytest
 
 from core.data.records import Instance, Record
 from core.data.shapes import mask_instance
+from core.metrics import detection
 from core.metrics.detection import Scored, coco_figures
+from core.seeding import rng
 
 SIZE = (200, 160)
 CLASSES = ("pit", "crack")
@@ -42,6 +47,48 @@ def test_hand_computed_precision():
     assert figures["segm/AR100"] == pytest.approx(2 / 3)
     without = coco_figures(records[:2], {name: found[name] for name in "ab"}, ("pit",), quarters=False)
     assert without["segm/AP50"] == pytest.approx(67 / 101), "false alarms on good images hurt"
+
+
+def crowd(count: int) -> tuple[list[Record], dict[str, list[Scored]]]:
+    """Images with up to five squares of two classes, each found about where it is or not at all, and false alarms."""
+    random, records, found = rng(7), [], {}
+    for number in range(count):
+        items = [square(*map(int, random.integers(0, 90, 2)), int(random.integers(5, 60)), str(random.choice(CLASSES)))
+                 for _ in range(random.integers(0, 6))]
+        moved = [square(*(int(max(0, at + random.integers(-4, 5))) for at in item.box[:2]),
+                        int(item.box[2] - item.box[0]), item.label) for item in items if random.random() < 0.8]
+        moved += [square(*map(int, random.integers(0, 90, 2)), 20, "pit") for _ in range(random.integers(0, 3))]
+        records.append(record(f"{number:03d}", *items))
+        found[f"{number:03d}"] = [Scored(item, float(random.random())) for item in moved]
+    return records, found
+
+
+def test_the_figures_are_those_of_pycocotools():
+    coco = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
+    cocoeval = pytest.importorskip("pycocotools.cocoeval")
+    records, found = crowd(40)
+    figures = coco_figures(records, found, CLASSES, quarters=False)
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = coco.COCO()
+        reference.dataset = detection._truth(records, CLASSES)[0]
+        reference.createIndex()
+        for kind in detection.KINDS:
+            judged = cocoeval.COCOeval(reference, reference.loadRes(
+                detection._detections(records, found, CLASSES, kind)), kind)
+            judged.evaluate()
+            judged.accumulate()
+            judged.summarize()
+            names = ("AP", "AP50", "AP75", "AP_small", "AP_medium", None, "AR1", "AR10", "AR100")
+            for name, value in zip(names, judged.stats):
+                if name:
+                    assert figures[f"{kind}/{name}"] == pytest.approx(value, abs=1e-9), (kind, name)
+
+
+def test_four_hundred_images_take_less_than_a_second():
+    records, found = crowd(400)
+    began = time.process_time()
+    coco_figures(records, found, CLASSES, quarters=False)
+    assert time.process_time() - began < 1.5                # 0.3 s on a free core
 
 
 def test_masks_and_boxes_are_told_apart():
