@@ -99,6 +99,13 @@ class PartVerdict:
     ring: Ring | None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What an inspection has measured of one image: of its part, and of each defect on it."""
+    part_features: "Counted"
+    features: tuple[Mapping[str, Value], ...]
+
+
 def judge_part(defects: Sequence[Piece], pixels: np.ndarray, part: Foreground, config: RulesConfig) -> PartVerdict:
     """Measure and judge one part: the defects found on it, and what its outline shows where none of them is."""
     pixels = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
@@ -108,14 +115,19 @@ def judge_part(defects: Sequence[Piece], pixels: np.ndarray, part: Foreground, c
     features = [defect_features(piece, pixels, ring=ring, mm_per_px=config.mm_per_px,
                                 sealing_face=config.sealing_face) for piece in pieces]
     counts = Counter(piece.label for piece in pieces)
-    whole = part_features(pieces, ring=ring, mm_per_px=config.mm_per_px)
+    of_part = Counted(part_features(pieces, ring=ring, mm_per_px=config.mm_per_px), counts)
+    worst, judged = judge_measured(features, of_part, config)
+    return PartVerdict(worst, tuple(pieces), judged, tuple(features), of_part, ring)
+
+
+def judge_measured(features: Sequence[Mapping[str, Value]], of_part: "Counted", config: RulesConfig,
+                   ) -> tuple[Judged, tuple[Judged, ...]]:
+    """The verdict of a part, and of each of its defects, from what was measured of them."""
     judged = [judge(values, [rule for rule in config.rules if rule.scope == "defect"],
                     Judged(config.unmatched, "unmatched", "no rule holds for this defect")) for values in features]
-    of_part = _Counted(whole, counts)
     own = judge(of_part, [rule for rule in config.rules if rule.scope == "part"],
-                Judged("good", "empty", "nothing found" if not pieces else "no rule about the whole part holds"))
-    worst = max([*judged, own], key=lambda one: ORDER.index(one.verdict))       # the first of the worst
-    return PartVerdict(worst, tuple(pieces), tuple(judged), tuple(features), of_part, ring)
+                Judged("good", "empty", "nothing found" if not features else "no rule about the whole part holds"))
+    return max([*judged, own], key=lambda one: ORDER.index(one.verdict)), tuple(judged)         # the first of the worst
 
 
 def judge(values: Mapping[str, Value], rules: Sequence[Rule], otherwise: Judged) -> Judged:
@@ -138,7 +150,7 @@ def holds(rule: Rule, values: Mapping[str, Value]) -> bool | None:
     return False if False in parts else None if None in parts else True
 
 
-def lint(config: RulesConfig, seen: Sequence[PartVerdict] = ()) -> list[str]:
+def lint(config: RulesConfig, seen: Sequence["PartVerdict | Measured"] = ()) -> list[str]:
     """Rules that can never hold, or never count, a line each; with `seen` also those that held for none of these."""
     lines = []
     for number, rule in enumerate(config.rules):
@@ -177,10 +189,10 @@ def _word(value: object) -> str:
     return "" if isinstance(value, str) else "number"
 
 
-class _Counted(dict):
+class Counted(dict):
     """A part's features, and count:CLASS for any class."""
 
-    def __init__(self, values: Mapping[str, Value], counts: Mapping[str, int]):
+    def __init__(self, values: Mapping[str, Value], counts: Mapping[str, int] = {}):
         super().__init__(values, **{f"count:{label}": float(count) for label, count in counts.items()})
 
     def get(self, key: str, default: Value = None) -> Value:
