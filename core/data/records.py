@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .problems import Problem
-
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
@@ -62,7 +60,7 @@ class Dataset:
     """Records in the order of their names, and the class names in the order of their numbers (0 is the first class).
 
     notes       what a reader passed over and why, for the user
-    problems    what was wrong and left out, where a reader was told to do that; also among the notes
+    problems    core.data.problems.Problem, each: what was left out, where a reader was told to; also among the notes
     unlabelled  images without a label file
     """
     root: Path
@@ -70,7 +68,7 @@ class Dataset:
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     notes: tuple[str, ...] = field(default=())
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple = field(default=())
     unlabelled: tuple[Path, ...] = field(default=())
 
     def __len__(self) -> int:
