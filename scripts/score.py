@@ -9,7 +9,8 @@ from core.command import Parser, run_command, starting  # noqa: E402
 
 with starting():
     from core.data import formats
-    from core.data.formats.label_image import parse_colour
+    from core.data.formats.label_image import UNKNOWN_COLOURS, parse_colour
+    from core.errors import ConfigError
     from core.experiment import free
     from core.files import whole_file
     from core.registry import resolve
@@ -36,6 +37,8 @@ Formats of the set:
     made.add_argument("--unlabelled", default="skip", help="skip, good or error: what an image without a label file is")
     made.add_argument("--colours", nargs="+", metavar="CLASS=R,G,B", help="colours of the classes, of masks and of "
                       "predictions; else colours.json, or index masks")
+    made.add_argument("--unknown-colours", default="error", help="of masks and of predictions: error, or ignore: "
+                      "pixels of a colour that is in no class do not count, and are no finding")
     made.add_argument("--clean-rings", action="store_true", help="masks: one class a connected blob")
     made.add_argument("--merge", action="store_true", help="all classes as one")
     made.add_argument("--tile", type=int, metavar="PX", help="side of the predictions' tiles, for the seam ratio")
@@ -47,8 +50,9 @@ Formats of the set:
 
 def main() -> None:
     given = parser().parse_args()
+    check(given)
     data = {"root": given.data, "format": given.format, "unlabelled": given.unlabelled, "merge": given.merge,
-            "clean_rings": given.clean_rings}
+            "clean_rings": given.clean_rings, "unknown_colours": given.unknown_colours}
     if given.colours:
         data["colours"] = dict(parse_colour("--colours", text) for text in given.colours)
     if given.classes:
@@ -64,6 +68,16 @@ def main() -> None:
     for name in (name for name in values if name.startswith("iou/")):
         print(f"{name}: {values[name]:.4f}")
     print(f"{output}: tables, evaluation.html, worst/")
+
+
+def check(given) -> None:
+    for option, value, choices in (("--unlabelled", given.unlabelled, formats.UNLABELLED),
+                                   ("--unknown-colours", given.unknown_colours, UNKNOWN_COLOURS)):
+        if value not in choices:
+            raise ConfigError(f"{option}: no such choice, got '{value}'. One of {', '.join(choices)}")
+    for option, value, least in (("--tile", given.tile, 1), ("--worst", given.worst, 0)):
+        if value is not None and value < least:
+            raise ConfigError(f"{option}: must be at least {least}, got {value}")
 
 
 if __name__ == "__main__":

@@ -98,12 +98,17 @@ class Decoder:
 
     def __call__(self, path: Path) -> np.ndarray:
         values = read_mask(path)
-        if values.ndim == 3 and self.colours is None:
-            return self.numbered(pure_colours(values, path), path, PURE)
-        if values.ndim == 3:
-            values = self.colours.codes(values, path)
-        elif len(self.classes) == 1 and set(np.unique(values)) <= BLACK_AND_WHITE:
+        levels = set(np.unique(values).tolist()) if values.ndim == 2 else set()
+        two_levels = IGNORED in levels and levels <= BLACK_AND_WHITE
+        if two_levels and len(self.classes) == 1:
             return (values > 0).astype(np.uint8)
+        if self.colours is not None:
+            values = self.colours.codes(values, path)
+        elif values.ndim == 3:
+            return self.numbered(pure_colours(values, path), path, PURE)
+        elif two_levels:
+            raise DataError(f"{path}: black and white, which names none of the {len(self.classes)} classes, got 255. "
+                            "Store the classes' numbers, or say --merge to score all classes as one")
         return self.numbered(values, path, dict(enumerate(self.names, 1)) if self.names else None)
 
     def numbered(self, codes: np.ndarray, path: Path, names: Mapping[int, str] | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.images import encode_png, read_mask, write_bytes, write_image
+from core.data.images import encode_png, read_image, read_mask, write_bytes, write_image
 from core.errors import DataError
 from core.metrics import segmentation as seg
 from segment.panels import palette
@@ -76,6 +76,21 @@ def test_colours_other_numbers_and_two_levels_say_the_same(root, tmp_path):
     assert merged["iou/defect"] == pytest.approx(usual["defect_iou"])
 
 
+def test_white_may_be_a_class_and_strange_colours_are_passed_over_where_asked(root, tmp_path):
+    labels, colours = shifted(root), {"square": (255, 255, 255), "disc": (0, 0, 255)}
+    usual = score(stored(tmp_path / "usual", labels), tmp_path / "a", data={"root": root})
+    tints = np.array([(0, 0, 0), *colours.values()], np.uint8)
+    coloured = stored(tmp_path / "coloured", {name: tints[values] for name, values in labels.items()})
+    assert score(coloured, tmp_path / "b", data={"root": root, "colours": colours}) == usual
+    strange = read_image(coloured / "05.png").copy()
+    strange[:2, :3] = (90, 200, 90)
+    write_image(coloured / "05.png", strange)
+    given = {"root": root, "colours": colours}
+    with pytest.raises(DataError, match=r"05.png: colours of no class, got \(90, 200, 90\) 6 px"):
+        score(coloured, tmp_path / "c", data=given)
+    assert score(coloured, tmp_path / "d", data={**given, "unknown_colours": "ignore"}) == usual
+
+
 def other_size(folder):
     write_image(folder / "02.png", np.zeros((20, 20), np.uint8))
 
@@ -86,6 +101,10 @@ def no_class(folder):
 
 def colour_unasked(folder):
     write_image(folder / "02.png", np.full((80, 96, 3), (255, 0, 0), np.uint8))
+
+
+def two_levels(folder):
+    write_image(folder / "02.png", np.where(read_mask(folder / "02.png"), 255, 0).astype(np.uint8))
 
 
 def one_too_many(folder):
@@ -104,6 +123,7 @@ def other_classes(folder):
     (other_size, r"02.png: prediction of another size than its image, got 20x20 for 96x80. Predict at"),
     (no_class, r"02.png: a label of no class, got 7. Classes are square, disc"),
     (colour_unasked, r"02.png: a label of no class, got #ff0000"),
+    (two_levels, r"02.png: black and white, which names none of the 2 classes, got 255. Store the classes' numbers"),
     (one_too_many, r"predictions of no image of the set, got zz. Take them out"),
     (one_too_few, r"images without a prediction, got none of 03. Predict them, or say --partial"),
     (other_classes, r"a class that the set does not have, got 'dick'. Did you mean 'disc'"),
@@ -129,3 +149,18 @@ def test_the_command_prints_the_figures_and_refuses_a_full_folder(root, tmp_path
     values = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert f"defect_iou: {values['defect_iou']:.4f}" in told.out
     assert "has files in it" in told.err
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--tile", "0"], "--tile: must be at least 1, got 0"), (["--worst", "-1"], "--worst: must be at least 0, got -1"),
+    (["--unlabelled", "maybe"], "--unlabelled: no such choice, got 'maybe'. One of error, skip, good"),
+    (["--unknown-colours", "drop"], "--unknown-colours: no such choice, got 'drop'. One of error, ignore")])
+def test_wrong_options_are_one_line(root, tmp_path, monkeypatch, capsys, options, message):
+    script = ROOT / "scripts" / "score.py"
+    monkeypatch.setattr(sys, "argv", [str(part) for part in (
+        script, "--data", root, "--predictions", root / "masks", "--output", tmp_path / "out", *options)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [message]
+    assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ from ...errors import ConfigError, DataError
 
 IGNORED = 255                           # code of pixels that neither train nor count
 TOLERANCE = 40                          # levels a channel that a colour may be off
+UNKNOWN_COLOURS = ("error", "ignore")   # what pixels of a colour that is in no class are
 BACKGROUND = ("background", "bg", "_background_")
 
 
@@ -17,8 +18,8 @@ class ColourMap:
     """Class colours, in the order of their codes 1, 2, ...; black is the background unless one is named so."""
 
     def __init__(self, colours: Mapping[str, tuple[int, int, int]], unknown: str = "error"):
-        if unknown not in ("error", "ignore"):
-            raise ConfigError(f"unknown_colours: no such choice, got '{unknown}'. One of error, ignore")
+        if unknown not in UNKNOWN_COLOURS:
+            raise ConfigError(f"unknown_colours: no such choice, got '{unknown}'. One of {', '.join(UNKNOWN_COLOURS)}")
         self.unknown = unknown
         self.names = [name for name in colours if name.lower() not in BACKGROUND]
         black = [colours[name] for name in colours if name.lower() in BACKGROUND] or [(0, 0, 0)]
