@@ -17,15 +17,17 @@ with starting():
     import numpy as np
 
     from core.data import formats, splits
+    from core.data.formats.label_image import IGNORED, parse_colour
     from core.data.formats.masks import index_mask
     from core.data.images import encode_png, read_image, write_bytes
-    from core.errors import ConfigError, OutputError
+    from core.errors import ConfigError, DataError, OutputError
     from core.files import writing
     from core.progress import Progress
     from core.tiling import starts
 
 FOLDERS = {"train": "train", "val": "valid", "test": "test"}
 FITS = ("flush", "stretch", "pad")
+READING = ("colours", "unknown_colours", "clean_rings")     # passed on to the reader where they are given
 
 
 def parser() -> Parser:
@@ -38,6 +40,10 @@ def parser() -> Parser:
                       "image is resized to whole tiles, as in the published set; pad: black beyond the image")
     made.add_argument("--skip-empty", action="store_true", help="leave tiles without a defect out, as in the published "
                       "set; a network that never saw clean metal finds defects on it")
+    made.add_argument("--unlabelled", default="skip", help="skip, good or error: what an image without a label file is")
+    made.add_argument("--colours", nargs="+", metavar="CLASS=R,G,B", help="masks: the colours of the classes, in the "
+                      "order of their numbers; else colours.json, or index masks")
+    made.add_argument("--unknown-colours", help="masks: error, or ignore")
     made.add_argument("--clean-rings", action="store_true", default=None, help="masks: one class a connected blob")
     made.add_argument("--ratios", default="0.8,0.15,0.05", metavar="A,B,C", help="train, valid, test (default: "
                       "%(default)s), by object: no image has tiles in two of them")
@@ -49,23 +55,31 @@ def parser() -> Parser:
 def main() -> int:
     given = parser().parse_args()
     check(given)
-    options = {"clean_rings": True} if given.clean_rings else {}
-    dataset = formats.read(given.data, given.format, **options)
+    if given.colours:
+        given.colours = dict(parse_colour("--colours", text) for text in given.colours)
+    options = {name: value for name in READING if (value := getattr(given, name)) is not None}
+    dataset = formats.read(given.data, given.format, unlabelled=given.unlabelled, **options)
     dataset = splits.apply(dataset, splits.split(dataset, ratios=ratios(given.ratios), seed=given.seed))
     counts, rows = dict.fromkeys(FOLDERS, 0), []
     with Progress(len(dataset), "images") as progress:
         for record in dataset.records:
             pixels, labels = read_image(record.image), index_mask(record, dataset.classes)
             for name, tile, mask in tiles(pixels, labels, given.side, given.fit):
-                if record.verified and (mask.any() or not given.skip_empty):
+                if record.verified and (not given.skip_empty or ((mask > 0) & (mask != IGNORED)).any()):
                     stem = f"{record.name.replace('/', '_')}_{name}"
                     write_tile(given.output / FOLDERS[record.split], stem, tile, mask)
                     rows.append((f"{FOLDERS[record.split]}/images/{stem}.png", splits.group_of(record)))
                     counts[record.split] += 1
             progress.step()
+    if not rows:
+        raise DataError(f"{given.data}: no tile, got none with a {'defect' if given.skip_empty else 'label'} from "
+                        f"{len(dataset)} images. Label some{', or leave out --skip-empty' * given.skip_empty}")
     write_lists(given.output, dataset.classes, rows)
     print(f"{len(rows)} tiles of {given.side} px from {len(dataset)} images: "
           + ", ".join(f"{count} {FOLDERS[split]}" for split, count in counts.items()) + f" in {given.output}")
+    small = sum(min(record.size) < given.side for record in dataset.records)
+    if small and given.fit == "flush":
+        print(f"{small} of the images are smaller than a tile of {given.side} px and were filled up with black")
     return 0
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.data import formats, splits
+from core.data.images import read_mask, write_image
 from scripts.make_tiles import tiles
 from tests.segment.made import make_set
 
@@ -44,6 +45,35 @@ def test_empty_tiles_can_be_left_out(tmp_path):
     dataset = formats.read(tmp_path / "tiles")
     assert 5 <= len(dataset) < 30
     assert not dataset.good
+
+
+def test_colours_are_named_on_the_command_line_and_strange_ones_passed_over_where_asked(tmp_path):
+    root = make_set(tmp_path / "set", 6, size=(100, 70), good=1)
+    (root / "classes.json").unlink()
+    for path in sorted((root / "masks").iterdir()):
+        coloured = np.array([(0, 0, 0), (200, 30, 30), (20, 60, 220)], np.uint8)[read_mask(path)]
+        coloured[:2, :3] = (90, 200, 90)
+        write_image(path, coloured)
+    given = ("--data", root, "--side", 40, "--skip-empty", "--colours", "square=200,30,30", "disc=20,60,220")
+    done = run(*given, "--output", tmp_path / "refused")
+    assert done.returncode == 2
+    assert "colours of no class, got (90, 200, 90) 6 px" in done.stderr
+    assert run(*given, "--output", tmp_path / "tiles", "--unknown-colours", "ignore").returncode == 0
+    dataset = formats.read(tmp_path / "tiles")
+    assert dataset.classes == ("square", "disc")
+    assert all(any(not item.ignore for item in record.instances) for record in dataset.records)
+
+
+def test_what_cannot_be_cut_is_told(tmp_path):
+    root = make_set(tmp_path / "set", 6, size=(100, 70), good=1)
+    done = run("--data", root, "--output", tmp_path / "large", "--side", 90)
+    assert done.returncode == 0
+    assert "6 of the images are smaller than a tile of 90 px and were filled up with black" in done.stdout
+    for path in (root / "masks").iterdir():
+        write_image(path, np.zeros((70, 100), np.uint8))
+    done = run("--data", root, "--output", tmp_path / "none", "--skip-empty")
+    assert done.returncode == 2
+    assert f"{root}: no tile, got none with a defect from 6 images. Label some, or leave out --skip" in done.stderr
 
 
 @pytest.mark.parametrize(("fit", "count"), [("flush", 6), ("stretch", 6), ("pad", 6)])
