@@ -184,7 +184,7 @@ def test_an_image_of_40000_px_on_a_side_can_be_cropped():
     (lambda root: write_image(root / "images" / "03.png", np.zeros((10, 10, 3), np.uint8)),
      r"masks/03\.png: mask of another size than its image, got 96x80 for 03\.png of 10x10"),
     (lambda root: write_bytes(root / "masks" / "03.png", encode_png(np.full((80, 96), 7, np.uint8) * np.eye(
-        80, 96, dtype=np.uint8))), "more mask values than classes, got 7 for 2 classes"),
+        80, 96, dtype=np.uint8))), r"masks/03\.png: more mask values than classes, got 7 for 2 classes"),
     (lambda root: write_image(root / "masks" / "03.png", rng(0).integers(0, 256, (80, 96, 3)).astype(np.uint8)),
      r"03\.png: .*colour"),
 ], ids=["no mask", "no image", "sizes", "class beyond", "colours"])

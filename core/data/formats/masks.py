@@ -67,7 +67,8 @@ def read(root: Path, *, unlabelled: str = "skip", classes: Iterable[str] | None 
                        full_masks=full_masks)
     with opencv_alone():
         found = [decoder.decode(task) for task in tasks]
-    naming = _naming({code for each in found for code in each.codes}, names, reading)
+    holders = {code: task.mask for task, each in zip(reversed(tasks), reversed(found)) for code in each.codes}
+    naming = _naming(holders, names, reading)
     defective = {task.label for task, each in zip(tasks, found) if each.instances} - {None}
     for task, each in zip(tasks, found):
         reading.problems += [Problem(code="image", message=message) for message in each.problems]
@@ -171,9 +172,12 @@ class _Decoder:
         return _Found(size=size, codes=frozenset(int(item.label) for item in instances), instances=tuple(instances))
 
 
-def _naming(codes: set[int], names: tuple[str, ...] | None, reading: Reading) -> dict[int, str | None]:
-    """Code -> class name; None is "ignore". White alone is one class, else 255 is what to ignore."""
-    white_alone = codes <= {IGNORED}
+def _naming(codes: Mapping[int, Path], names: tuple[str, ...] | None, reading: Reading) -> dict[int, str | None]:
+    """Code -> class name; None is "ignore". White alone is one class, else 255 is what to ignore.
+
+    codes   those that occur, each with the first mask that holds it
+    """
+    white_alone = codes.keys() <= {IGNORED}
     if names is None:
         if any(code in PURE for code in codes):
             return {**PURE, IGNORED: "#ffffff"}
@@ -182,8 +186,9 @@ def _naming(codes: set[int], names: tuple[str, ...] | None, reading: Reading) ->
         return {IGNORED: names[0]}
     beyond = sorted(code for code in codes if len(names) < code < IGNORED) or ([IGNORED] if white_alone else [])
     if beyond:
-        reading.problem(reading.root, f"more mask values than classes, got {beyond[0]} for {len(names)} classes "
-                                      f"({', '.join(names)}). Name every value in classes.json")
+        reading.problem(codes[beyond[0]], f"more mask values than classes, got {beyond[0]} for {len(names)} classes "
+                                          f"({', '.join(names)}). Correct the mask, or name every value in "
+                                          "classes.json")
     return {**dict(enumerate(names, 1)), IGNORED: None}
 
 
