@@ -106,7 +106,7 @@ RECIPES = (
         source="its readme: grey 256x256, BCE + Dice, Adam 1e-4, batch 8, 10 epochs",
         wanted="nothing: the surfaces are made by this command; --data is where they are put",
         differs=("2,500 surfaces of our own drawing; the earlier program's code is not public",
-                 "32 filters in place of an unknown number"),
+                 "16 filters in place of an unknown number"),
         steps=("python scripts/make_synthetic.py --kind metal --style plain --classes scratch,stain --good 0.25 "
                "--count 2500 --write masks --output {data}",
                "python train.py --model segment --checkpoints {output}/unet --config configs/segment-synthetic.yaml "
@@ -115,7 +115,7 @@ RECIPES = (
                "{output}/test --overwrite --device {device}"),
         ours=(("IoU of defect, test split", "test/metrics.json", "defect_iou"),
               ("Dice of defect", "test/metrics.json", "defect_dice")),
-        time="50 minutes"),
+        time="20 minutes"),
     Recipe(
         name="maskrcnn", system="o-ring Mask R-CNN",
         published=(("box AP / mask AP of the weights that it starts from, on COCO", "37.9 / 34.6"),
