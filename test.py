@@ -41,10 +41,9 @@ def main() -> int:
     folder = experiment.needed(given.checkpoints, "--checkpoints", "Give the folder of the experiment")
     experiment.adopt(task_type, folder)
     run = experiment.finished_run(folder, model)
-    paths = checkpoint.found(run)
-    if not paths:
+    paths, best = checkpoint.found(run), checkpoint.best_path(run)      # best: of models that watch their evaluations
+    if not paths and not best.is_file():
         raise CheckpointError(f"{run}: holds no checkpoint (step-*.pt). Train first, or check the folder's name")
-    best = checkpoint.best_path(run)                # of models that watch their evaluations
     path = best if best.is_file() else paths[-1]
     inputs = experiment.inputs(task_type, folder, given)
     overrides = [*given.set, *experiment.one_class(task_type, inputs, given.label)]

@@ -17,8 +17,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from . import config_yaml
-from .errors import ConfigError
+from . import checkpoint, config_yaml
+from .errors import ConfigError, OutputError
 from .files import append, whole_file, writing
 from .lock import lock, unlock
 from .progress import Progress
@@ -36,7 +36,8 @@ def open_run(folder: Path, config: Mapping, *, command: Sequence[str] = tuple(sy
 
     Writes config.yaml (`config` resolved: nested dicts of plain values), environment.json (versions, revision, command)
     and a line in log.txt. Raises ConfigError naming key, old and new value where a key that alters results differs,
-    OutputError where another process trains here. This one keeps others out until its RunLog is closed (core.lock).
+    OutputError where another process trains here, or where best weights would be lost. This one keeps others out until
+    its RunLog is closed (core.lock).
     rank    number of the process in data-parallel training: only process 0 looks and writes
     """
     if rank != 0:
@@ -45,8 +46,11 @@ def open_run(folder: Path, config: Mapping, *, command: Sequence[str] = tuple(sy
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock(folder)
-    if any(folder.glob("step-*.pt")):
+    if checkpoint.found(folder):
         _check_same(path, yaml.safe_load(text))
+    elif (best := checkpoint.best_path(folder)).is_file():
+        raise OutputError(f"{best}: best weights of a training whose step-*.pt are gone, got a run that would replace "
+                          "them. Move them elsewhere, or choose another folder")
     environment = _environment(command)
     for name, content in ((path, text), (folder / "environment.json", json.dumps(environment, indent=2) + "\n")):
         with whole_file(name) as file:

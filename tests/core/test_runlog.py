@@ -81,6 +81,14 @@ def test_before_the_first_checkpoint_the_configuration_may_be_corrected(tmp_path
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["optim"]["lr"] == 1.0
 
 
+def test_best_weights_without_their_run_are_not_replaced(begun):
+    checkpoint.path_of(begun, 0).rename(checkpoint.best_path(begun))
+    before = {path: path.read_bytes() for path in begun.iterdir()}
+    with pytest.raises(OutputError, match=r"best.pt: best weights of a training whose step-\*.pt are gone"):
+        open_run(begun, with_change("optim.lr", 1.0))
+    assert {path: path.read_bytes() for path in begun.iterdir()} == before
+
+
 @pytest.mark.parametrize("content", [None, "a: [1", "text"])
 def test_a_run_whose_configuration_is_lost_is_refused(begun, content):
     (begun / "config.yaml").unlink()

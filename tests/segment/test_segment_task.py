@@ -1,6 +1,8 @@
 """The segmenter trains: it learns made defects in seconds, goes on exactly, keeps its course, and is applied."""
 import csv
 import json
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -252,6 +254,24 @@ def test_it_is_applied_to_files_and_unreadable_ones_are_listed(experiment_folder
     assert len(dataset) == 3
     assert sum(len(record.instances) for record in dataset.records) == len(rows)
     assert read_image(output / "overlays" / "00.jpg").shape == (80, 96, 3)
+
+
+def test_best_weights_alone_can_be_applied_and_are_not_trained_over(experiment_folder, root, tmp_path, monkeypatch,
+                                                                    capsys):
+    run = shutil.copytree(experiment_folder / "segment", tmp_path / "kept" / "segment",
+                          ignore=shutil.ignore_patterns("step-*.pt"))
+    before = checkpoint.best_path(run).read_bytes()
+    for script, options, code in (
+            ("test.py", ["--input", root / "images" / "00.png", "--output", tmp_path / "out"], 0),
+            ("train.py", ["--set", "loop.steps=1", "--set", "optim.learning_rate=0.1"], 2)):
+        command = [script, "--model", "7", "--checkpoints", run.parent, *options]
+        monkeypatch.setattr(sys, "argv", [str(part) for part in command])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+        assert ended.value.code == code
+    assert (tmp_path / "out" / "labels" / "00.png").is_file()
+    assert "best.pt: best weights of a training whose step-*.pt are gone" in capsys.readouterr().err
+    assert checkpoint.best_path(run).read_bytes() == before
 
 
 def test_names_of_results_are_those_of_the_images(tmp_path):
