@@ -134,7 +134,18 @@ def loss_of(chances: Tensor, truth: np.ndarray, config: SegmentConfig) -> float:
 
 
 def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, float]:
-    """All figures of a set by name, but those that are unknown.
+    """All figures of a set by name, but those that are unknown; see `every_figure`."""
+    return {name: value for name, value in every_figure(judged, classes).items() if np.isfinite(value)}
+
+
+def figure_names(classes: tuple[str, ...]) -> list[str]:
+    """What an evaluation may report."""
+    blank = np.zeros((1, 1), np.uint8)
+    return list(every_figure([judge_labels("", blank, blank, len(classes) + 1)], classes))
+
+
+def every_figure(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, float]:
+    """Figures of a set by name, NaN where unknown.
 
     From the pooled confusion matrix: miou, miou_defects, ... (core.metrics.segmentation.overall), iou/CLASS.
     Means over images: loss, soft_pixel_accuracy (the earlier "dice"), boundary_f1_2px, boundary_f1_8px.
@@ -161,7 +172,7 @@ def figures(judged: Sequence[Judged], classes: tuple[str, ...]) -> dict[str, flo
         "soft_pixel_accuracy": seg.mean(np.array([item.soft_pixel_accuracy for item in judged])),
         "loss": seg.mean(np.array([item.loss for item in judged])),
     }
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in found.items()}
 
 
 def write_tables(judged: Sequence[Judged], classes: tuple[str, ...], folder: Path,

@@ -12,14 +12,15 @@ from core.data import splits
 from core.data.images import write_bytes
 from core.data.records import Dataset, Record
 from core.ema import Average
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError, DataError, did_you_mean
 from core.schedules import constant, cosine, polynomial, warmup
 from core.task import Phase
+from core.watch import WatchConfig
 
 from . import models
 from .apply import CLASSES, apply, read_classes
 from .data import open_data
-from .evaluate import evaluate
+from .evaluate import evaluate, figure_names
 from .export import export
 from .history import write_history
 from .infer import up_to
@@ -51,10 +52,13 @@ class SegmentTask:
             raise DataError(f"{config.data.root}: no image to evaluate on, got none in '{config.data.evaluate_on}'. "
                             "Raise its share in data.ratios, or label more objects")
         check_loss(config.loss, self.classes)
+        begins = run is None or not checkpoint.found(run)
+        if begins:
+            check_watch(config.watch, self.classes)
         outputs = models.output_count(config.loss, len(self.classes))
         self.network = models.build(config.network, outputs, config.data.channels)
         check_crop(config.data.crop_px, self.network.stride)
-        if config.start is not None and not (run is not None and checkpoint.found(run)):
+        if config.start is not None and begins:
             models.load_start(self.network, config.start)
         self.network.to(device, memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"network": self.network}
@@ -122,6 +126,14 @@ def check_loss(loss: LossConfig, classes: tuple[str, ...]) -> None:
     if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != len(classes) + 1:
         raise ConfigError(f"loss.class_weights: one for the background and one a class, got {len(loss.class_weights)} "
                           f"for {len(classes) + 1}")
+
+
+def check_watch(config: WatchConfig | None, classes: tuple[str, ...]) -> None:
+    """Raises ConfigError where a figure is watched that no evaluation has: it would never find a best one."""
+    names = figure_names(classes)
+    if config is not None and config.metric not in names:
+        raise ConfigError(f"watch.metric: no such figure, got '{config.metric}'. {did_you_mean(config.metric, names)}"
+                          f"One of {', '.join(names)}")
 
 
 def check_crop(crop_px: int, stride: int) -> None:

@@ -216,6 +216,8 @@ def test_one_class_with_one_output(root, tmp_path):
     (["loss.class_weights=[1, 2]"], "loss.class_weights: one for the background and one a class, got 2 for 3"),
     (["data.ratios=[1, 0, 0]"], "no image to evaluate on, got none in 'val'"),
     (["data.format=masked"], "no such format, got 'masked'. Did you mean 'masks'"),
+    (["watch.metric=miou_defect"], "watch.metric: no such figure, got 'miou_defect'. Did you mean 'miou_defects'"),
+    (["watch.metric=iou/disk"], "watch.metric: no such figure, got 'iou/disk'. Did you mean 'iou/disc'"),
     (["data.crop_px=52"], "data.crop_px: must be a multiple of 8 for this network, got 52. Take 48 or 56"),
     (["data.crop_px=52", "network.name=flexunet", "network.base_filters=1"],
      "data.crop_px: must be a multiple of 128 for this network, got 52. Take 128"),
