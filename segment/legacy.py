@@ -79,7 +79,8 @@ def colours(earlier: EarlierFile) -> dict[str, list[int]]:
     """Class name -> RGB in the order of their indices; the names are the numbers."""
     table = earlier.get("mask", "rgb_map", SAMPLE_MAP)
     where = earlier.where("mask", "rgb_map")
-    if not isinstance(table, dict) or sorted(table.values()) != list(range(len(table))) or not all(
+    numbered = isinstance(table, dict) and all(isinstance(number, int) for number in table.values())
+    if not numbered or sorted(table.values()) != list(range(len(table))) or not all(
             isinstance(colour, tuple) and len(colour) == 3 for colour in table):
         raise ConfigError(f"{where}: not a map of colours to 0, 1, 2, ..., got {str(table)[:60]}. "
                           "Write {(0, 0, 0): 0, (255, 0, 0): 1}")
@@ -126,7 +127,7 @@ def loop(earlier: EarlierFile, notes: list[str]) -> dict:
     if earlier.get("model", "generator", False):
         epoch = earlier.get("train", "steps_per_epoch", USUAL_EPOCH_STEPS)
     elif folder.is_dir():
-        epoch = max(1, -(-sum(map(is_image, folder.iterdir())) // batch))
+        epoch = max(1, -(-sum(map(is_image, folder.iterdir())) // max(1, batch)))
     else:
         epoch = USUAL_EPOCH_STEPS
         notes.append(f"{folder}: not there, so an epoch is taken to be {epoch} steps; loop.steps says how many in all")

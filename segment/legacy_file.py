@@ -26,6 +26,9 @@ READ = {
 NUMBERS = ("image_width", "image_height", "image_channels", "num_classes", "base_filters", "num_layers",
            "dropout_rate", "learning_rate", "clipvalue", "epochs", "batch_size", "patience", "reducer_patience",
            "reducer_factor", "steps_per_epoch", "num_infer_images", "split_size", "overlapping")
+FLAGS = ("generator", "input_normalize", "normalization", "learning_rate_reducer", "epoch_change_infer",
+         "epoch_change_tiled_infer", "augmentation", "hflip", "vflip", "rotation", "deformation", "brightening")
+LISTS = ("angles", "shrinks")
 CONSOLE = "the command line prints what matters"
 OTHER_NETWORK = "it belongs to an architecture that is not rebuilt here"
 LEGACY_LOADER = "it belongs to the earlier loader of two-class masks"
@@ -138,10 +141,22 @@ def keep(values: dict[str, Value], section: str, key: str, literal: str, where: 
         value = ast.literal_eval(without_comment(literal))
     except (ValueError, SyntaxError):
         return f"{where}: '{key}' is no number, text, list or dict, got {literal[:60]}. Put text in quotes", ""
-    if key in NUMBERS and not isinstance(value, (int, float)):
-        return f"{where}: '{key}' must be a number, got {literal[:60]}. Write it without quotes", ""
+    if value is not None and (advice := wrong_kind(key, value)):
+        wanted, way_out = advice
+        return f"{where}: '{key}' must be {wanted}, got {literal[:60]}. Write {way_out}", ""
     values[key] = Value(value, where)
     return "", ""
+
+
+def wrong_kind(key: str, value: object) -> tuple[str, str] | None:
+    """What the value of a key must be, and how to write it, where it is something else."""
+    if key in NUMBERS and not isinstance(value, (int, float)):
+        return "a number", "it without quotes"
+    if key in FLAGS and value not in (True, False):
+        return "True or False", "one of them without quotes"
+    if key in LISTS and not (isinstance(value, (list, tuple)) and all(isinstance(one, (int, float)) for one in value)):
+        return "a list of numbers", "them as in [0.8]"
+    return None
 
 
 def without_comment(literal: str) -> str:

@@ -165,6 +165,8 @@ def test_an_epoch_is_the_number_of_images_where_they_lie_there(write):
     for number in range(7):
         (folder / f"{number}.jpg").touch()
     assert read(path)[0].loop.steps == 100 * 4
+    with pytest.raises(ConfigError, match="'loop.batch_size' must be a whole number, at least 1, got 0"):
+        read(write(("batch_size    = 2", "batch_size = 0")))
 
 
 def test_generator_mode_augments(write):
@@ -190,7 +192,12 @@ def test_one_class_has_one_output(write):
     ("base_kernels   = (11,11)", "base_kernels = (11,11", "config:12: 'base_kernels' is no number, text, list or dict"),
     ("base_kernels   = (11,11)", "base_kernels = (11,9)", "config:12: 'base_kernels' must be two equal numbers, got"),
     ("epochs        = 100", "epochs = __import__('os').getpid()", "'epochs' is no number, text, list or dict, got __"),
-    ("epochs        = 100", 'epochs = "100"', "'epochs' must be a number, got \"100\""),
+    ("epochs        = 100", 'epochs = "100"', "config:28: 'epochs' must be a number, got \"100\". Write it without"),
+    ("learning_rate_reducer = True", 'learning_rate_reducer = "False"',
+     "'learning_rate_reducer' must be True or False, got \"False\""),
+    ("[image]", "[augmentor]\nshrinks = 0.8\n[image]", r"'shrinks' must be a list of numbers, got 0.8. Write .*\[0.8"),
+    ("[image]", "[augmentor]\nangles = ['x']\n[image]", "'angles' must be a list of numbers"),
+    ("(255, 0, 255): 6", "(255, 0, 255): 'six'", "not a map of colours to 0, 1, 2, ..., got"),
     ("rgb_map = {", "rgb_map {", r"no 'key = value', got 'rgb_map .*Write rgb_map = \.\.\. in one line"),
     ("(255, 0, 255): 6", "(255, 0, 255): 9", "not a map of colours to 0, 1, 2, ..., got"),
     ("num_classes    = 7", "num_classes = 8", "not as many classes as colours, got 8 for 7 in rgb_map"),
