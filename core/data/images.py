@@ -38,10 +38,16 @@ def image_places(path: Path) -> dict[str, Path]:
 
     Two files that differ in their suffix alone keep it in their names.
     """
+    if not path.exists():
+        raise DataError(f"{path}: no such image or folder, got nothing there. Check the path")
     if path.is_dir():
         files, base = sorted(file for file in path.rglob("*") if file.is_file() and is_image(file)), path
     elif path.is_file() and not is_image(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: neither an image of a known kind nor a text file of paths, got "
+                            f"'{path.suffix}'. Images are {', '.join(SUFFIXES)}") from error
         files, base = [path.parent / line.strip() for line in lines if line.strip()], None
     else:
         files, base = [path], None

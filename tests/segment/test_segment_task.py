@@ -287,6 +287,11 @@ def test_names_of_results_are_those_of_the_images(tmp_path):
     lines.write_text("a.png\nb/a.png\n")
     with pytest.raises(DataError, match="two images of one name, got 'a.png' twice"):
         image_places(lines)
+    (tmp_path / "b" / "c.gif").write_bytes(b"GIF89a\xff\xfe")
+    for name, message in (("b/c.gif", "neither an image of a known kind nor a text file of paths, got '.gif'"),
+                          ("nowhere", "nowhere: no such image or folder, got nothing there")):
+        with pytest.raises(DataError, match=message):
+            image_places(tmp_path / name)
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="no image there, got none in the folder"):
         image_places(tmp_path / "none")
