@@ -21,6 +21,8 @@ PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, FORMAT = 
 PLAIN, DEFLATED = 1, (8, 32946)
 PLAIN_ROWS = 64         # read at a time where an image is stored plain and in one piece
 TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+# What a head with wrong numbers in it can raise, among them memory for more bytes than any file has.
+UNREADABLE = (OSError, struct.error, KeyError, IndexError, ValueError, ArithmeticError, MemoryError)
 
 
 class Unfit(Exception):
@@ -50,7 +52,7 @@ def open_rows(path: Path) -> "WholeRows | BlockRows":
                 reader = _bmp
             if reader is not None:
                 return reader(Path(path), file)
-    except (OSError, Unfit, struct.error, KeyError):
+    except (Unfit, *UNREADABLE):
         pass                                    # read_image reads it, or says what is wrong with it
     return WholeRows(read_image(path))
 
@@ -127,16 +129,17 @@ def _tiff(path: Path, file: BinaryIO) -> BlockRows:
         raise Unfit
 
     def block(number: int, rows: int) -> np.ndarray:
-        with open(path, "rb") as opened:
-            opened.seek(offsets[number])
-            data = opened.read(counts[number])
         stored_rows = block_rows if tiled else rows
         try:
+            with open(path, "rb") as opened:
+                opened.seek(offsets[number])
+                data = opened.read(counts[number])
             data = data if compression == PLAIN else zlib.decompress(data)
             pixels = np.frombuffer(data, kind, stored_rows * block_width * samples)
-        except (zlib.error, ValueError) as error:
+        except (zlib.error, *UNREADABLE) as error:
             place = f"{'tile' if tiled else 'strip'} {number} of {len(offsets)}"
-            raise DataError(f"{path}: not a readable image, got '{error}' in its {place}. Replace it or take it "
+            reason = str(error) or type(error).__name__
+            raise DataError(f"{path}: not a readable image, got '{reason}' in its {place}. Replace it or take it "
                             "out") from error
         pixels = pixels.reshape(stored_rows, block_width, samples).astype(kind.newbyteorder("="))
         if predictor == 2:

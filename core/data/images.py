@@ -171,8 +171,9 @@ def _opened(path: Path):
             yield file
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such image. Check the path, or take its label out of the set") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = f"{os.path.getsize(path)} bytes" if "cannot identify" in str(error) else str(error)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError, cv2.error) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = f"{os.path.getsize(path)} bytes" if "cannot identify" in reason else reason
         raise DataError(f"{path}: not a readable image, got '{reason}'. Replace it or take it out") from error
 
 

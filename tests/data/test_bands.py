@@ -128,6 +128,30 @@ def test_damage_is_named_with_its_place(tmp_path):
         open_rows(tmp_path / "absent.tif")
 
 
+@pytest.mark.filterwarnings("ignore")                # of Pillow, about the same damage
+@pytest.mark.parametrize("big", [False, True])
+def test_wrong_numbers_in_a_head_are_a_damaged_file(tmp_path, big):
+    """Whatever they are, the file is read after all, or named; the program goes on with the next one."""
+    data = write_tiff(tmp_path / "a.tif", picture(), big=big).read_bytes()
+    place, = struct.unpack_from("<Q" if big else "<I", data, 8 if big else 4)
+    entry, first = (20, place + 8) if big else (12, place + 2)
+    count, = struct.unpack_from("<Q" if big else "<H", data, place)
+    named = 0
+    for number in range(count):
+        for at, width in ((2, 2), (4, 8 if big else 4), (entry - (8 if big else 4), 8 if big else 4)):
+            for value in (0, 2 ** (8 * width) - 1):
+                start, changed = first + entry * number + at, bytearray(data)
+                changed[start:start + width] = value.to_bytes(width, "little")
+                (tmp_path / "b.tif").write_bytes(changed)
+                try:
+                    image = open_rows(tmp_path / "b.tif")
+                    if image.size[0] * image.size[1] < 10 ** 6:
+                        image.rows(0, image.size[1])
+                except DataError as error:
+                    named += "b.tif: not a readable image, got '" in str(error)
+    assert named > 10
+
+
 def test_an_index_png_written_in_bands_is_read_as_a_whole(tmp_path):
     labels = rng(0).integers(0, 7, (61, 47)).astype(np.uint8)
     palette = rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
