@@ -161,8 +161,8 @@ class Reading:
         self._leftovers(orphans, f"{kind} without an image", "Add the image or take the file out", "no-image")
         bare = [pictures[key] for key in sorted(set(pictures) - set(labels))]
         if self.unlabelled == "error" or (required and self.unlabelled != "good"):
-            self._leftovers(bare, f"image without {kind}", "Add it, or say --unlabelled good where it shows no defect",
-                            "no-label")
+            self._leftovers(bare, f"image without {kind}", "Add it, or say --unlabelled good (train.py, test.py: "
+                            "--set data.unlabelled=good) where it shows no defect", "no-label")
         else:
             self.passed_over += bare
         return [(key, pictures[key], labels.get(key)) for key in sorted(pictures)]
