@@ -38,7 +38,7 @@ HOW_TO_READ = ("Means over seeds; ± is half of Student's 95 % interval of the m
                "own shots, generator and network. In brackets: 95 % of {drawn}, the same draws for both sides. A gain "
                "is told from chance where both intervals leave out 0. Values are hundredths but for counts. "
                "The row all learns from every real defect of the training split: where it gains little over none, "
-               "the training is what limits, and generated data cannot gain more.")
+               "the training limits more than the data do, and little can be expected of generated ones.")
 
 
 def answer(made: dict, command: str) -> list[Markup | None]:
